@@ -1,0 +1,125 @@
+/* broker.h: what Redis means to us: hints and wake-ups. Nothing here is the truth; losing all of it
+ * loses no task.
+ *
+ * Keys, all with the hash tag {ns} so that they share one slot:
+ *   {ns}:q:QUEUE     zset   member = 16 id bytes, score = (10 - priority) * 2^42 + ready time in
+ * ms: rank order, best first; ties by id {ns}:starts      hash   16 id bytes -> starts, only where
+ * starts > 0 (a fresh task needs no entry) {ns}:claimed     hash   16 id bytes -> 16 token bytes,
+ * score, queue: a hint that a runner holds, or that was put back with a not-before {ns}:lease zset
+ * 16 id bytes, score = ms (Redis' TIME) at which it returns to its queue by itself {ns}:queues set
+ * names of queues that hold or held hints {ns}:paused      set    names (a copy of the ledger's, so
+ * that claims need not ask it) {ns}:runners     zset   incarnation bytes, score = ms of the last
+ * claim (fair share) {ns}:epoch       string written by the keeper; missing or different = Redis
+ * lost data Channels: {ns}:wake (a queue got hints; payload: queue name), {ns}:keeper (payload:
+ * microseconds of the earliest run_at), {ns}:cancel (36-char id), {ns}:events (NDJSON lines, see
+ * events below). */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/ident.h"
+#include "config/config.h"
+#include "loop/loop.h"
+#include "task/task.h"
+
+struct broker; /* opaque: two connections (commands; subscription, opened at the first
+                  broker_listen) */
+
+struct broker_hooks {
+    void *arg;
+    void (*connected)(void *arg); /* each time the command connection comes up */
+    void (*lost)(void *arg, const struct err *why);
+    /* Subscriptions; set before broker_listen. queue may be NULL: unknown, look at all (after a
+     * reconnect of the subscription). */
+    void (*wake)(void *arg, const char *queue);
+    void (*keeper)(void *arg, int64_t run_at_us); /* 0: look now */
+    void (*cancel)(void *arg, const struct ident *id);
+    void (*event)(void *arg, const char *line, size_t len); /* one JSON line */
+};
+enum broker_channel { BROKER_WAKE = 1, BROKER_KEEPER = 2, BROKER_CANCEL = 4, BROKER_EVENTS = 8 };
+
+struct broker *broker_new(struct loop *loop, const struct redis_target *target,
+                          const char *namespace, const struct broker_hooks *hooks);
+void broker_free(struct broker *broker);
+bool broker_is_up(const struct broker *broker);
+void broker_listen(struct broker *broker, unsigned channels); /* or-ed enum broker_channel */
+void broker_rebuild(struct broker *broker, const char *why);
+
+/* Completion of verbs without an answer; err is NULL on success. */
+typedef void broker_done_fn(void *arg, const struct err *err);
+
+/* Push hints (any queues, 1 to 1000) and publish one wake per queue. A push replaces an older hint
+ * of the id; one that is claimed with the same or later starts is left alone. done may be NULL.
+ * hints are copied. */
+void broker_push(struct broker *broker, const struct hint *hints, size_t count,
+                 broker_done_fn *done, void *arg);
+
+/* Take up to max (<= 100) hints from the first non-empty unpaused queue of the list, going on to
+ * the next queues when it held fewer; returns expired leases to their queues first. Fair share: no
+ * more than ceil(waiting / live runners) + 0 from a queue when waiting is small. Each taken hint is
+ * leased for 10 s under `token`. */
+struct broker_claim {
+    const struct ident *incarnation;
+    const struct ident *token; /* fresh per call */
+    const char *const *queues; /* NULL-terminated */
+    int32_t max;
+};
+struct broker_claimed {
+    const struct hint *hints; /* borrowed for the callback; best first */
+    size_t count;
+    const char *epoch; /* "" when missing */
+    bool more;         /* something is left in these queues */
+};
+typedef void broker_claim_fn(void *arg, const struct broker_claimed *claimed,
+                             const struct err *err);
+void broker_claim(struct broker *broker, const struct broker_claim *claim, broker_claim_fn *done,
+                  void *arg);
+
+/* Settle claimed hints, touching only those still held under this token: drop = true forgets the
+ * hint (started, or stale); drop = false puts it back, to be seen again after not_before_us from
+ * now (not due, not mine, paused). */
+struct broker_settle {
+    struct ident id;
+    struct ident token;
+    bool drop;
+    int64_t not_before_us;
+};
+void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
+                   broker_done_fn *done, void *arg);
+/* Remove hints of tasks that are final (cancelled, deleted): any queue, claimed or not. */
+void broker_forget(struct broker *broker, const struct ident *ids, const char *const *queues,
+                   size_t count, broker_done_fn *done, void *arg);
+
+/* Which of these hints does Redis neither hold waiting nor claimed? (keeper) present[i] answers
+ * hints[i]. */
+typedef void broker_present_fn(void *arg, const bool *present, size_t count, const struct err *err);
+void broker_present(struct broker *broker, const struct hint *hints, size_t count,
+                    broker_present_fn *done, void *arg);
+
+struct broker_queue {
+    char name[QUEUE_NAME_MAX + 1];
+    int64_t hints;
+    bool paused;
+};
+typedef void broker_counts_fn(void *arg, const struct broker_queue *queues, size_t count,
+                              int64_t claimed, const struct err *err);
+void broker_counts(struct broker *broker, broker_counts_fn *done, void *arg);
+
+void broker_set_paused(struct broker *broker, const char *const *queues, size_t count,
+                       broker_done_fn *done, void *arg); /* the whole set */
+typedef void broker_epoch_fn(void *arg, const char *epoch,
+                             const struct err *err); /* "" when missing */
+void broker_epoch_get(struct broker *broker, broker_epoch_fn *done, void *arg);
+void broker_epoch_set(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg);
+
+/* Announcements: lost ones cost time, never a task. No completion. */
+void broker_wake_keeper(struct broker *broker, int64_t run_at_us);
+void broker_announce_cancel(struct broker *broker, const struct ident *id);
+/* lines: NDJSON, one publish. Each line {"id":"UUID","event":"status|progress|log",...} */
+void broker_publish_events(struct broker *broker, const char *lines, size_t len);
+
+/* Rule 13: refuse a Redis that may evict, or in cluster mode. ERR_INPUT with the remedy. */
+void broker_check_server(struct broker *broker, broker_done_fn *done, void *arg);

@@ -1,0 +1,176 @@
+/* channels.c: what is published and listened to, and the check of the server at the start. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "broker/broker_private.h"
+
+static const struct {
+    enum broker_channel channel;
+    const char *name;
+} channels[] = {
+    { BROKER_WAKE, "wake" },
+    { BROKER_KEEPER, "keeper" },
+    { BROKER_CANCEL, "cancel" },
+    { BROKER_EVENTS, "events" },
+};
+
+static void on_subscribed(void *arg);
+static void on_message(void *arg, const char *channel, size_t channel_len, const char *text,
+                       size_t len);
+static void publish(struct broker *broker, const char *channel, const char *text, size_t len);
+static void on_info(void *arg, const struct redis_reply *reply, const struct err *err);
+
+void broker_listen(struct broker *broker, unsigned wanted)
+{
+    broker->channels |= wanted;
+    if (!broker->subscription) {
+        struct redis_hooks hooks = { .arg = broker,
+                                     .connected = on_subscribed,
+                                     .message = on_message };
+        broker->subscription = redis_new(broker->loop, &broker->target, &hooks);
+    }
+    char *names[COUNT_OF(channels)];
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(channels); i++)
+        if (broker->channels & channels[i].channel)
+            names[count++] = broker_key(broker, channels[i].name);
+    redis_subscribe(broker->subscription, (const char *const *)names, count);
+    while (count > 0) free(names[--count]);
+}
+
+static void tell_wake(struct broker *broker, const char *queue)
+{
+    if (broker->hooks.wake) broker->hooks.wake(broker->hooks.arg, queue);
+}
+
+static void tell_keeper(struct broker *broker, int64_t run_at_us)
+{
+    if (broker->hooks.keeper) broker->hooks.keeper(broker->hooks.arg, run_at_us);
+}
+
+/* What was said while nobody listened is lost: look for yourself. */
+static void on_subscribed(void *arg)
+{
+    struct broker *broker = arg;
+    if (broker->channels & BROKER_WAKE) tell_wake(broker, NULL);
+    if (broker->channels & BROKER_KEEPER) tell_keeper(broker, 0);
+}
+
+/* A hook may free the broker, which clears `channels`. */
+static void tell_events(struct broker *broker, const char *text, size_t len)
+{
+    const char *end = text + len;
+    while (text < end && broker->channels & BROKER_EVENTS && broker->hooks.event) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *line_end = newline ? newline : end;
+        if (line_end > text)
+            broker->hooks.event(broker->hooks.arg, text, (size_t)(line_end - text));
+        text = line_end + 1;
+    }
+}
+
+static void on_message(void *arg, const char *channel, size_t channel_len, const char *text,
+                       size_t len)
+{
+    struct broker *broker = arg;
+    size_t prefix = strlen(broker->key) + 1;
+    const char *name = channel_len > prefix ? channel + prefix : "";
+    struct ident id;
+    if (strcmp(name, "wake") == 0)
+        tell_wake(broker, text);
+    else if (strcmp(name, "keeper") == 0)
+        tell_keeper(broker, strtoll(text, NULL, 10));
+    else if (strcmp(name, "cancel") == 0 && broker->hooks.cancel && ident_parse(text, &id))
+        broker->hooks.cancel(broker->hooks.arg, &id);
+    else if (strcmp(name, "events") == 0)
+        tell_events(broker, text, len);
+}
+
+void broker_wake_keeper(struct broker *broker, int64_t run_at_us)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%" PRId64, run_at_us);
+    publish(broker, "keeper", text, (size_t)len);
+}
+
+void broker_announce_cancel(struct broker *broker, const struct ident *id)
+{
+    char text[IDENT_TEXT_SIZE];
+    ident_text(id, text);
+    publish(broker, "cancel", text, IDENT_TEXT_SIZE - 1);
+}
+
+void broker_publish_events(struct broker *broker, const char *lines, size_t len)
+{
+    publish(broker, "events", lines, len);
+}
+
+static void publish(struct broker *broker, const char *channel, const char *text, size_t len)
+{
+    char *key = broker_key(broker, channel);
+    struct redis_command command = {
+        .argc = 3,
+        .argv = (const char *[]){ "PUBLISH", key, text },
+        .argv_len = (size_t[]){ strlen("PUBLISH"), strlen(key), len },
+    };
+    redis_send(broker->commands, &command, broker_call_done, broker_call_new(NULL, NULL));
+    free(key);
+}
+
+struct check_call {
+    broker_done_fn *done;
+    void *arg;
+};
+
+void broker_check_server(struct broker *broker, broker_done_fn *done, void *arg)
+{
+    struct check_call *call = xmalloc(sizeof *call);
+    *call = (struct check_call){ done, arg };
+    struct redis_command command = { .argc = 1,
+                                     .argv = (const char *[]){ "INFO" },
+                                     .wait_for_connection = true };
+    redis_send(broker->commands, &command, on_info, call);
+}
+
+/* The value of `name:` at the beginning of a line. */
+static const char *info_value(const char *info, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *line = info; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, len) == 0 && line[len] == ':') return line + len + 1;
+    }
+    return "";
+}
+
+static bool judge_info(const char *info, struct err *err)
+{
+    const char *policy = info_value(info, "maxmemory_policy");
+    const char *version = info_value(info, "redis_version");
+    if (strtol(version, NULL, 10) < 6)
+        return err_set(err, ERR_INPUT, "this Redis is version %.*s: use 6 or newer",
+                       (int)strcspn(version, "\r\n"), version);
+    if (*info_value(info, "cluster_enabled") == '1')
+        return err_set(err, ERR_INPUT,
+                       "this Redis runs in cluster mode, which is not supported: use a single "
+                       "server or Sentinel");
+    if (strncmp(policy, "allkeys", strlen("allkeys")) == 0)
+        return err_set(err, ERR_INPUT,
+                       "this Redis may evict waiting tasks (maxmemory-policy %.*s): run "
+                       "`redis-cli CONFIG SET maxmemory-policy noeviction` and put it into "
+                       "redis.conf",
+                       (int)strcspn(policy, "\r\n"), policy);
+    return true;
+}
+
+static void on_info(void *arg, const struct redis_reply *reply, const struct err *err)
+{
+    struct check_call *call = arg;
+    struct err refused;
+    if (!err && !judge_info(reply->type == REDIS_TEXT ? reply->text : "", &refused)) err = &refused;
+    call->done(call->arg, err);
+    free(call);
+}

@@ -1,0 +1,215 @@
+/* The scripts are atomic but not rolled back, so each looks at the type of every key first and
+ * writes last: a key of a wrong type, planted by somebody else, ends it with an error before it
+ * changed anything. Ids, scores and tokens pass through as the bytes they are; scores are never
+ * turned into numbers here.
+ *
+ * A claim is noted as token .. score .. ':' .. queue; the token of a hint that was put back for
+ * later is 16 zero bytes, which nobody holds. Lists of arguments to one command stay below Lua's
+ * limit of about 8000, because callers pass at most 1000 items. */
+#include "broker/scripts.h"
+
+#define PRELUDE                                                                                    \
+    "local call = redis.call\n"                                                                    \
+    "local ns = KEYS[1]\n"                                                                         \
+    "local starts_key, claimed_key, lease_key = ns..':starts', ns..':claimed', ns..':lease'\n"     \
+    "local queues_key = ns..':queues'\n"                                                           \
+    "local function queue_key(queue) return ns..':q:'..queue end\n"                                \
+    "local function now_ms()\n"                                                                    \
+    "  local time = call('TIME')\n"                                                                \
+    "  return time[1] * 1000 + math.floor(time[2] / 1000)\n"                                       \
+    "end\n"                                                                                        \
+    "local function place_of(claim)\n"                                                             \
+    "  local score, queue = string.match(claim, '^([^:]+):(.*)$', 17)\n"                           \
+    "  call('ZCARD', queue_key(queue))\n"                                                          \
+    "  return score, queue\n"                                                                      \
+    "end\n"                                                                                        \
+    "local function run(command, key, args)\n"                                                     \
+    "  if #args > 0 then call(command, key, unpack(args)) end\n"                                   \
+    "end\n"                                                                                        \
+    "local function put_back(places)\n"                                                            \
+    "  for _, place in ipairs(places) do\n"                                                        \
+    "    call('ZADD', queue_key(place[2]), place[1], place[3])\n"                                  \
+    "    call('SADD', queues_key, place[2])\n"                                                     \
+    "  end\n"                                                                                      \
+    "end\n"
+
+/* (id, starts, score, queue)... */
+struct redis_script script_push = {
+    .name = "push",
+    .text = PRELUDE
+    "call('ZCARD', lease_key) call('SCARD', queues_key)\n"
+    "local ids = {}\n"
+    "for i = 1, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end\n"
+    "local had = call('HMGET', starts_key, unpack(ids))\n"
+    "local held = call('HMGET', claimed_key, unpack(ids))\n"
+    "local queues, order = {}, {}\n"
+    "local freed, fresh, started = {}, {}, {}\n"
+    "for n, id in ipairs(ids) do\n"
+    "  local at = n * 4 - 3\n"
+    "  local starts, queue = ARGV[at + 1], ARGV[at + 3]\n"
+    "  local adds = queues[queue]\n"
+    "  if not adds then\n"
+    "    call('ZCARD', queue_key(queue))\n"
+    "    adds = {} queues[queue] = adds order[#order + 1] = queue\n"
+    "  end\n"
+    "  local older, newer = tonumber(had[n] or 0), tonumber(starts)\n"
+    "  local keep = false\n"
+    "  if held[n] then keep = older >= newer\n"
+    /* A count left behind without its hint says nothing: only a hint that waits outranks. */
+    "  elseif older > newer then keep = call('ZSCORE', queue_key(queue), id) end\n"
+    "  if not keep then\n"
+    "    if held[n] then freed[#freed + 1] = id end\n"
+    "    if newer > 0 then started[#started + 1] = id started[#started + 1] = starts\n"
+    "    elseif had[n] then fresh[#fresh + 1] = id end\n"
+    "    adds[#adds + 1] = ARGV[at + 2] adds[#adds + 1] = id\n"
+    "  end\n"
+    "end\n"
+    "run('HDEL', claimed_key, freed) run('ZREM', lease_key, freed)\n"
+    "run('HDEL', starts_key, fresh) run('HSET', starts_key, started)\n"
+    "for _, queue in ipairs(order) do\n"
+    "  if #queues[queue] > 0 then\n"
+    "    call('ZADD', queue_key(queue), unpack(queues[queue]))\n"
+    "    call('SADD', queues_key, queue)\n"
+    "    call('PUBLISH', ns..':wake', queue)\n"
+    "  end\n"
+    "end\n"
+    "return 0\n",
+};
+
+/* incarnation, token, max, queue... -> epoch, more, then for each queue drawn from: its name, (id,
+ * score)..., starts or nil of each. Popped members that are no ids are dropped: they name no task.
+ */
+struct redis_script script_claim = {
+    .name = "claim",
+    .text = PRELUDE
+    "local now = now_ms()\n"
+    "local answer = { call('GET', ns..':epoch') or '', 0 }\n"
+    "local expired = call('ZRANGEBYSCORE', lease_key, '-inf', now, 'LIMIT', 0, 100)\n"
+    "local back = {}\n"
+    "if #expired > 0 then\n"
+    "  call('SCARD', queues_key)\n"
+    "  for n, claim in ipairs(call('HMGET', claimed_key, unpack(expired))) do\n"
+    "    if claim then\n"
+    "      local score, queue = place_of(claim)\n"
+    "      back[#back + 1] = { score, queue, expired[n] }\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "call('HLEN', claimed_key) call('HLEN', starts_key)\n"
+    "local paused = call('SCARD', ns..':paused') > 0\n"
+    "for i = 4, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
+    "call('ZREMRANGEBYSCORE', ns..':runners', '-inf', now - 5000)\n"
+    "call('ZADD', ns..':runners', now, ARGV[1])\n"
+    "local live = call('ZCARD', ns..':runners')\n"
+    "put_back(back)\n"
+    "run('HDEL', claimed_key, expired) run('ZREM', lease_key, expired)\n"
+    "local left, more = tonumber(ARGV[3]), 0\n"
+    "for i = 4, #ARGV do\n"
+    "  local queue = ARGV[i]\n"
+    "  local key = queue_key(queue)\n"
+    "  local waiting = call('ZCARD', key)\n"
+    "  if waiting > 0 and not (paused and call('SISMEMBER', ns..':paused', queue) == 1) then\n"
+    "    local share = math.min(left, math.max(1, math.ceil(waiting / live)))\n"
+    "    if share > 0 then\n"
+    "      local taken, ids, claims, leases = call('ZPOPMIN', key, share), {}, {}, {}\n"
+    "      for at = 1, #taken, 2 do\n"
+    "        local id = taken[at]\n"
+    "        ids[#ids + 1] = id\n"
+    "        if #id == 16 then\n"
+    "          claims[#claims + 1] = id claims[#claims + 1] = ARGV[2]..taken[at + 1]..':'..queue\n"
+    "          leases[#leases + 1] = now + 10000 leases[#leases + 1] = id\n"
+    "        end\n"
+    "      end\n"
+    "      run('HSET', claimed_key, claims) run('ZADD', lease_key, leases)\n"
+    "      answer[#answer + 1] = queue answer[#answer + 1] = taken\n"
+    "      answer[#answer + 1] = call('HMGET', starts_key, unpack(ids))\n"
+    "      left = left - share\n"
+    "    end\n"
+    "    if waiting > share then more = 1 break end\n"
+    "  end\n"
+    "end\n"
+    "answer[2] = more\n"
+    "return answer\n",
+};
+
+/* (id, token, "" to forget or the milliseconds until it may be seen again)... */
+struct redis_script script_settle = {
+    .name = "settle",
+    .text = PRELUDE "call('HLEN', starts_key) call('ZCARD', lease_key) call('SCARD', queues_key)\n"
+                    "local ids = {}\n"
+                    "for i = 1, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end\n"
+                    "local held = call('HMGET', claimed_key, unpack(ids))\n"
+                    "local now = now_ms()\n"
+                    "local freed, gone, parked, leases, back = {}, {}, {}, {}, {}\n"
+                    "for n, id in ipairs(ids) do\n"
+                    "  local claim, token, wait = held[n], ARGV[n * 3 - 1], ARGV[n * 3]\n"
+                    "  if claim and string.sub(claim, 1, 16) == token then\n"
+                    "    if wait == '' then\n"
+                    "      freed[#freed + 1] = id gone[#gone + 1] = id\n"
+                    "    elseif wait == '0' then\n"
+                    "      local score, queue = place_of(claim)\n"
+                    "      freed[#freed + 1] = id back[#back + 1] = { score, queue, id }\n"
+                    "    else\n"
+                    "      parked[#parked + 1] = id\n"
+                    "      parked[#parked + 1] = string.rep('\\0', 16)..string.sub(claim, 17)\n"
+                    "      leases[#leases + 1] = now + wait leases[#leases + 1] = id\n"
+                    "    end\n"
+                    "  end\n"
+                    "end\n"
+                    "run('HDEL', claimed_key, freed) run('ZREM', lease_key, freed)\n"
+                    "run('HDEL', starts_key, gone)\n"
+                    "run('HSET', claimed_key, parked) run('ZADD', lease_key, leases)\n"
+                    "put_back(back)\n"
+                    "return 0\n",
+};
+
+/* (id, queue)... */
+struct redis_script script_forget = {
+    .name = "forget",
+    .text = PRELUDE
+    "call('HLEN', claimed_key) call('ZCARD', lease_key) call('HLEN', starts_key)\n"
+    "local ids, seen = {}, {}\n"
+    "for i = 1, #ARGV, 2 do\n"
+    "  ids[#ids + 1] = ARGV[i]\n"
+    "  local queue = ARGV[i + 1]\n"
+    "  if not seen[queue] then call('ZCARD', queue_key(queue)) seen[queue] = true end\n"
+    "end\n"
+    "run('HDEL', claimed_key, ids) run('ZREM', lease_key, ids) run('HDEL', starts_key, ids)\n"
+    "for i = 1, #ARGV, 2 do call('ZREM', queue_key(ARGV[i + 1]), ARGV[i]) end\n"
+    "return 0\n",
+};
+
+/* (id, starts, queue)... -> one letter each: 1 present, 0 not. A hint of an older start is none. */
+struct redis_script script_present = {
+    .name = "present",
+    .text = PRELUDE "local ids, letters = {}, {}\n"
+                    "for i = 1, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end\n"
+                    "local had = call('HMGET', starts_key, unpack(ids))\n"
+                    "local held = call('HMGET', claimed_key, unpack(ids))\n"
+                    "for n, id in ipairs(ids) do\n"
+                    "  local here = tonumber(had[n] or 0) >= tonumber(ARGV[n * 3 - 1])\n"
+                    "    and (held[n] or call('ZSCORE', queue_key(ARGV[n * 3]), id))\n"
+                    "  letters[n] = here and '1' or '0'\n"
+                    "end\n"
+                    "return table.concat(letters)\n",
+};
+
+/* -> claimed, then (queue, hints, paused)... */
+struct redis_script script_counts = {
+    .name = "counts",
+    .text = PRELUDE "local answer = { call('HLEN', claimed_key) }\n"
+                    "for _, queue in ipairs(call('SUNION', queues_key, ns..':paused')) do\n"
+                    "  answer[#answer + 1] = queue\n"
+                    "  answer[#answer + 1] = call('ZCARD', queue_key(queue))\n"
+                    "  answer[#answer + 1] = call('SISMEMBER', ns..':paused', queue)\n"
+                    "end\n"
+                    "return answer\n",
+};
+
+/* queue...: the whole set */
+struct redis_script script_set_paused = {
+    .name = "set paused",
+    .text = PRELUDE "call('DEL', ns..':paused')\n"
+                    "run('SADD', ns..':paused', ARGV)\n"
+                    "return 0\n",
+};

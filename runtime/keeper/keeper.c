@@ -1,0 +1,379 @@
+/* keeper.c: election and the rounds of duties.
+ *
+ *   every second    beat; as leader: epoch, pulse
+ *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues
+ *   every hour      partitions ahead, pruning
+ *   at run_at       push what became due
+ * Leadership is a row whose counter must move; who sees it still for 4 s on its own clock takes it by compare-and-set on that counter. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keeper/keeper_private.h"
+
+#define TICK_US 1000000
+#define STILL_US 4000000
+#define ROUND_US 5000000
+#define HOUR_US (3600 * INT64_C(1000000))
+#define RECENT_US 15000000    /* rows whose submit or settle may have died before the push */
+#define GIVE_THEM_US 1000000  /* time for the submitter to push its hint itself */
+#define PAGES_A_ROUND 20
+#define ALL_PAGES INT32_MAX
+
+static void on_tick(struct timer *timer);
+static void on_beat(void *arg, const struct keeper_state *state, const struct err *err);
+static void watch_leader(struct keeper *keeper, const struct keeper_state *state);
+static void lead(struct keeper *keeper);
+static void duties(struct keeper *keeper);
+static void on_epoch(void *arg, const char *epoch, const struct err *err);
+static void reconcile(struct keeper *keeper);
+static void reconcile_next(struct keeper *keeper);
+static void on_full_done(struct walk *walk, bool ok, bool exhausted);
+static void on_epoch_set(void *arg, const struct err *err);
+static void round_of_duties(struct keeper *keeper);
+static void on_swept(void *arg, const struct ledger_hints *hints, const struct err *err);
+static void on_unknown(void *arg, int64_t count, bool unknown, const struct err *err);
+static void on_paused(void *arg, const char *json, size_t len, const struct err *err);
+static void on_absent_done(struct walk *walk, bool ok, bool exhausted);
+static void on_recent_done(struct walk *walk, bool ok, bool exhausted);
+static void hour_of_duties(struct keeper *keeper);
+static void on_partitions(void *arg, int64_t count, bool unknown, const struct err *err);
+static void on_pruned(void *arg, const char *json, size_t len, const struct err *err);
+static void on_due_timer(struct timer *timer);
+static void on_due_done(struct walk *walk, bool ok, bool exhausted);
+static void on_due_closed(struct timer *timer);
+static void on_tick_closed(struct timer *timer);
+
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
+                          const struct keeper_options *options)
+{
+    struct keeper *keeper = xcalloc(1, sizeof *keeper);
+    keeper->loop = loop;
+    keeper->ledger = ledger;
+    keeper->broker = broker;
+    keeper->options = *options;
+    keeper->seen_counter = -1;
+    keeper->full_priority = -1;
+    keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
+    keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
+    keeper->absent_walk =
+        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_absent_done };
+    keeper->recent_walk =
+        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_recent_done };
+    timer_init(loop, &keeper->tick, on_tick);
+    timer_init(loop, &keeper->due, on_due_timer);
+    timer_start(&keeper->tick, 0);
+    return keeper;
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+    if (!keeper || keeper->closing) return;
+    if (keeper->leads) ledger_keeper_resign(keeper->ledger, &keeper->options.me, NULL, NULL);
+    keeper->closing = true;
+    keeper->leads = false;
+    timer_close(&keeper->due, on_due_closed);
+}
+
+static void on_due_closed(struct timer *timer)
+{
+    timer_close(&container_of(timer, struct keeper, due)->tick, on_tick_closed);
+}
+
+static void on_tick_closed(struct timer *timer)
+{
+    struct keeper *keeper = container_of(timer, struct keeper, tick);
+    keeper->closed = true;
+    if (keeper->freed) free(keeper);
+}
+
+void keeper_free(struct keeper *keeper)
+{
+    if (!keeper) return;
+    keeper_stop(keeper);
+    pulse_close(&keeper->pulse);
+    keeper->freed = true;
+    if (keeper->closed) free(keeper);
+}
+
+bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
+
+/* ---- election ---- */
+
+static void on_tick(struct timer *timer)
+{
+    struct keeper *keeper = container_of(timer, struct keeper, tick);
+    timer_start(timer, TICK_US);
+    if (keeper->beating) return;
+    int64_t still_us = clock_boot_us() - keeper->seen_since_us;
+    bool stale = !keeper->leads && keeper->seen_counter >= 0 && still_us >= STILL_US;
+    keeper->beating = true;
+    ledger_keeper_beat(keeper->ledger, &keeper->options.me, stale ? keeper->seen_counter : -1,
+                       on_beat, keeper);
+}
+
+static void on_beat(void *arg, const struct keeper_state *state, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    keeper->beating = false;
+    if (keeper->closing) return;
+    if (err) {
+        pulse_forget(keeper); /* what Postgres did not answer proves nothing */
+        keeper->seen_counter = -1;
+        return;
+    }
+    if (!state->is_me) {
+        watch_leader(keeper, state);
+        return;
+    }
+    if (!keeper->leads) lead(keeper);
+    duties(keeper);
+}
+
+static void watch_leader(struct keeper *keeper, const struct keeper_state *state)
+{
+    if (keeper->leads) log_warn("another keeper leads now");
+    keeper->leads = false;
+    if (keeper->seen_counter != state->counter) {
+        keeper->seen_counter = state->counter;
+        keeper->seen_since_us = clock_boot_us();
+    }
+    if (keeper->options.reconciled && !keeper->told) {
+        keeper->told = true;
+        keeper->options.reconciled(keeper->options.arg);
+    }
+}
+
+static void lead(struct keeper *keeper)
+{
+    log_debug("keeper: leading");
+    keeper->leads = true;
+    keeper->epoch[0] = '\0';
+    keeper->round_us = keeper->hour_us = 0;
+    pulse_forget(keeper);
+    keeper_wake(keeper, 0);
+}
+
+static void duties(struct keeper *keeper)
+{
+    int64_t now_us = clock_boot_us();
+    pulse_beat(keeper);
+    if (broker_is_up(keeper->broker) && !keeper->epoch_asked) {
+        keeper->epoch_asked = true;
+        broker_epoch_get(keeper->broker, on_epoch, keeper);
+    }
+    if (now_us - keeper->round_us >= ROUND_US) {
+        keeper->round_us = now_us;
+        round_of_duties(keeper);
+    }
+    if (now_us - keeper->hour_us >= HOUR_US || !keeper->hour_us) {
+        keeper->hour_us = now_us;
+        hour_of_duties(keeper);
+    }
+}
+
+void keeper_push(struct keeper *keeper, const struct ledger_hints *hints)
+{
+    if (keeper->closing) return;
+    for (size_t at = 0; at < hints->count; at += 1000) {
+        size_t count = hints->count - at < 1000 ? hints->count - at : 1000;
+        broker_push(keeper->broker, hints->hints + at, count, NULL, NULL);
+    }
+    if (hints->next_run_at_us) keeper_wake(keeper, hints->next_run_at_us);
+}
+
+/* ---- the epoch: has Redis lost data? ---- */
+
+void keeper_saw_epoch(struct keeper *keeper, const char *epoch)
+{
+    if (keeper->leads && strcmp(epoch, keeper->epoch) != 0) on_epoch(keeper, epoch, NULL);
+}
+
+static void on_epoch(void *arg, const char *epoch, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    keeper->epoch_asked = false;
+    if (err || keeper->closing || !keeper->leads) return;
+    if (!keeper->epoch[0] || strcmp(epoch, keeper->epoch) != 0) reconcile(keeper);
+}
+
+/* Everything due is pushed in rank order: by priority, within it by (run_at, id). */
+static void reconcile(struct keeper *keeper)
+{
+    if (keeper->full_priority >= 0) return;
+    keeper->full_priority = 10;
+    reconcile_next(keeper);
+}
+
+static void reconcile_next(struct keeper *keeper)
+{
+    keeper->full_walk.cursor = (struct due_cursor){ .priority = keeper->full_priority };
+    keeper->full_walk.pages_left = ALL_PAGES;
+    walk_start(&keeper->full_walk);
+}
+
+static void on_full_done(struct walk *walk, bool ok, bool exhausted)
+{
+    struct keeper *keeper = walk->keeper;
+    (void)exhausted;
+    if (!ok || !keeper->leads) {
+        keeper->full_priority = -1; /* the next tick finds the epoch wrong and begins again */
+        return;
+    }
+    if (--keeper->full_priority >= 0) {
+        reconcile_next(keeper);
+        return;
+    }
+    struct ident fresh = ident_random();
+    ident_text(&fresh, keeper->epoch);
+    broker_epoch_set(keeper->broker, keeper->epoch, on_epoch_set, keeper);
+}
+
+static void on_epoch_set(void *arg, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    if (keeper->closing) return;
+    if (err) {
+        keeper->epoch[0] = '\0';
+        return;
+    }
+    log_debug("keeper: every due task has a hint (epoch %s)", keeper->epoch);
+    if (keeper->options.reconciled && !keeper->told) {
+        keeper->told = true;
+        keeper->options.reconciled(keeper->options.arg);
+    }
+}
+
+/* ---- every five seconds ---- */
+
+static void round_of_duties(struct keeper *keeper)
+{
+    ledger_sweep(keeper->ledger, on_swept, keeper);
+    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
+                   on_unknown, keeper);
+    if (!broker_is_up(keeper->broker)) return;
+    ledger_paused(keeper->ledger, on_paused, keeper);
+    if (keeper->absent_walk.running) return;
+    keeper->absent_walk.cursor.priority = -1;
+    keeper->absent_walk.cursor.until_us = clock_wall_us() - GIVE_THEM_US;
+    keeper->absent_walk.pages_left = PAGES_A_ROUND;
+    walk_start(&keeper->absent_walk);
+}
+
+static void on_swept(void *arg, const struct ledger_hints *hints, const struct err *err)
+{
+    if (!err) keeper_push(arg, hints);
+}
+
+static void on_unknown(void *arg, int64_t count, bool unknown, const struct err *err)
+{
+    (void)arg, (void)unknown;
+    if (!err && count) log_warn("%lld tasks ended as unknown_task: no living worker carries them", (long long)count);
+}
+
+static void on_paused(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    if (err || keeper->closing) return;
+    json_t *names = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    size_t count = json_array_size(names);
+    const char **queues = xcalloc(count + 1, sizeof *queues);
+    for (size_t i = 0; i < count; i++) queues[i] = json_string_value(json_array_get(names, i));
+    broker_set_paused(keeper->broker, queues, count, NULL, NULL);
+    free(queues);
+    json_decref(names);
+}
+
+/* A long backlog is walked on from where the last round stopped; what is recent is looked at every time. */
+static void on_absent_done(struct walk *walk, bool ok, bool exhausted)
+{
+    struct keeper *keeper = walk->keeper;
+    if (!ok || exhausted) {
+        walk->cursor = (struct due_cursor){ 0 };
+        return;
+    }
+    if (keeper->recent_walk.running) return;
+    keeper->recent_walk.cursor = (struct due_cursor){ .run_at_us = clock_wall_us() - RECENT_US,
+                                                      .priority = -1,
+                                                      .until_us = walk->cursor.until_us };
+    keeper->recent_walk.pages_left = PAGES_A_ROUND;
+    walk_start(&keeper->recent_walk);
+}
+
+static void on_recent_done(struct walk *walk, bool ok, bool exhausted)
+{
+    (void)walk, (void)ok, (void)exhausted;
+}
+
+/* ---- every hour ---- */
+
+static void hour_of_duties(struct keeper *keeper)
+{
+    ledger_partitions(keeper->ledger, on_partitions, keeper);
+    if (keeper->options.result_ttl_us >= 0) {
+        ledger_prune(keeper->ledger, keeper->options.result_ttl_us, false, on_pruned, keeper);
+    }
+}
+
+static void on_partitions(void *arg, int64_t count, bool unknown, const struct err *err)
+{
+    (void)arg, (void)count, (void)unknown;
+    if (err && err->code != ERR_CANCELLED) log_warn("partitions: %s", err->text);
+}
+
+static void on_pruned(void *arg, const char *json, size_t len, const struct err *err)
+{
+    (void)arg;
+    if (err && err->code != ERR_CANCELLED) log_warn("prune: %s", err->text);
+    if (!err) log_info("pruned what is older than CTUTOR_RESULT_TTL: %.*s", (int)len, json);
+}
+
+/* ---- what becomes due ---- */
+
+void keeper_wake(struct keeper *keeper, int64_t run_at_us)
+{
+    if (!keeper->leads || keeper->closing) return;
+    if (keeper->due_walk.running) {
+        keeper->look_again = true;
+        return;
+    }
+    int64_t wait_us = run_at_us ? run_at_us - clock_wall_us() : 0;
+    if (uv_is_active((uv_handle_t *)&keeper->due.handle)) {
+        int64_t left_us = (int64_t)uv_timer_get_due_in(&keeper->due.handle) * 1000;
+        if (left_us <= wait_us) return;
+    }
+    timer_start(&keeper->due, wait_us > 0 ? wait_us : 0);
+}
+
+static void on_due_timer(struct timer *timer)
+{
+    struct keeper *keeper = container_of(timer, struct keeper, due);
+    if (!keeper->leads || keeper->due_walk.running) return;
+    keeper->due_walk.cursor.priority = -1;
+    keeper->due_walk.cursor.delayed_only = true;
+    keeper->due_walk.pages_left = ALL_PAGES;
+    walk_start(&keeper->due_walk);
+}
+
+static void on_due_done(struct walk *walk, bool ok, bool exhausted)
+{
+    struct keeper *keeper = walk->keeper;
+    (void)exhausted;
+    if (!ok) {
+        timer_start(&keeper->due, TICK_US);
+        return;
+    }
+    /* Rows may yet appear a little behind the cursor: their transaction took its time. */
+    walk->cursor.run_at_us = walk->now_us - RECENT_US;
+    memset(&walk->cursor.id, 0, sizeof walk->cursor.id);
+    if (keeper->look_again) {
+        keeper->look_again = false;
+        timer_start(&keeper->due, 0);
+    } else if (walk->next_run_at_us) {
+        int64_t wait_us = walk->next_run_at_us - walk->now_us;
+        timer_start(&keeper->due, wait_us < 3600 * INT64_C(1000000) ? wait_us : HOUR_US);
+    }
+}

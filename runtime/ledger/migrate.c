@@ -1,0 +1,122 @@
+/* migrate.c: brings the schema to LEDGER_SCHEMA_VERSION.
+ *
+ * One DO block, hence one transaction: it takes an advisory lock, then applies each migration whose
+ * number is not in schema_version. Of two callers at once the second waits, and finds nothing to
+ * do. How many were applied is left in a session setting, since a block answers nothing. */
+#include "base/mem.h"
+#include "ledger/call.h"
+#include "ledger/schema.h"
+
+#define MIGRATE_DEADLINE_US 60000000
+
+static const struct migration {
+    int version;
+    const char *const *parts; /* NULL-terminated */
+} migrations[] = {
+    { 1, (const char *const[]){ schema_tables, schema_words, schema_partitions, schema_ends,
+                                schema_operate, schema_catalogue, "SELECT make_partitions();",
+                                NULL } },
+};
+
+static void on_migrated(void *arg, const struct pg_answer *answer);
+static void version_found(struct call *call, const struct pg_answer *answer);
+static void add_script(struct buf *script, const char *namespace);
+static void add_migration(struct buf *script, const struct migration *migration);
+static void add_quoted(struct buf *out, const char *text, char quote);
+
+static const struct pg_statement APPLIED = {
+    "applied", "SELECT coalesce(current_setting('ctutor.applied', true), '0')::int8"
+};
+static const struct pg_statement PRESENT = {
+    "schema_present", "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int8"
+};
+static const struct pg_statement VERSION = {
+    "schema_version", "SELECT coalesce(max(version), 0)::int8 FROM schema_version"
+};
+
+void ledger_migrate(struct ledger *ledger, ledger_done_fn *done, void *arg)
+{
+    struct buf script = BUF_EMPTY;
+    add_script(&script, ledger_namespace(ledger));
+    struct call *call = call_plain(ledger, done, arg);
+    pg_script(ledger_pg(ledger), buf_text(&script), MIGRATE_DEADLINE_US, on_migrated, call);
+    buf_close(&script);
+}
+
+static void on_migrated(void *arg, const struct pg_answer *answer)
+{
+    struct call *call = arg;
+    if (answer->err) {
+        call->answered(call, answer);
+    } else {
+        call_send(call, &APPLIED);
+    }
+}
+
+void ledger_schema_version(struct ledger *ledger, ledger_done_fn *done, void *arg)
+{
+    struct call *call = call_new(ledger, sizeof *call, version_found, arg);
+    call->done = done;
+    pg_text(&call->params, ledger_namespace(ledger));
+    call_send(call, &PRESENT);
+}
+
+static void version_found(struct call *call, const struct pg_answer *answer)
+{
+    bool is_there = !answer->err && pg_get_int8(answer->rows, 0, 0) == 1;
+    if (is_there) {
+        call_send(call_plain(call->ledger, call->done, call->arg), &VERSION);
+    } else {
+        call->done(call->arg, 0, answer->unknown, answer->err);
+    }
+    call_free(call);
+}
+
+static void add_script(struct buf *script, const char *namespace)
+{
+    struct buf quoted = BUF_EMPTY; /* an identifier */
+    struct buf literal = BUF_EMPTY; /* the same as a literal */
+    add_quoted(&quoted, namespace, '"');
+    add_quoted(&literal, buf_text(&quoted), '\'');
+    buf_addf(script,
+             "DO $ctutor$ BEGIN\n"
+             "PERFORM pg_advisory_xact_lock(hashtextextended(%s || ' schema', 0));\n"
+             "IF to_regnamespace(%s) IS NULL THEN CREATE SCHEMA %s; END IF;\n"
+             "PERFORM set_config('search_path', %s, true);\n"
+             "PERFORM set_config('ctutor.applied', '0', false);\n"
+             "IF to_regclass('schema_version') IS NULL THEN\n"
+             "  CREATE TABLE schema_version (version integer PRIMARY KEY,\n"
+             "                               applied_at timestamptz NOT NULL DEFAULT now());\n"
+             "END IF;\n",
+             buf_text(&literal), buf_text(&literal), buf_text(&quoted), buf_text(&literal));
+    for (size_t i = 0; i < COUNT_OF(migrations); i++) add_migration(script, &migrations[i]);
+    buf_add_text(script, "END $ctutor$;");
+    buf_close(&quoted);
+    buf_close(&literal);
+}
+
+static void add_migration(struct buf *script, const struct migration *migration)
+{
+    buf_addf(script,
+             "IF NOT EXISTS (SELECT FROM schema_version WHERE version = %d) THEN\n"
+             "EXECUTE $migration$\n",
+             migration->version);
+    for (const char *const *part = migration->parts; *part; part++) buf_add_text(script, *part);
+    buf_addf(script,
+             "$migration$;\n"
+             "INSERT INTO schema_version (version) VALUES (%d);\n"
+             "PERFORM set_config('ctutor.applied',\n"
+             "                   (current_setting('ctutor.applied')::int + 1)::text, false);\n"
+             "END IF;\n",
+             migration->version);
+}
+
+static void add_quoted(struct buf *out, const char *text, char quote)
+{
+    buf_add_char(out, quote);
+    for (; *text; text++) {
+        if (*text == quote) buf_add_char(out, quote);
+        buf_add_char(out, *text);
+    }
+    buf_add_char(out, quote);
+}

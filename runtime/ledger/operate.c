@@ -1,0 +1,59 @@
+/* operate.c: what operators do. The functions in the schema lock first and decide then, so that a
+ * cancel and a finish have one winner each. */
+#include "ledger/call.h"
+
+static void operate(struct ledger *ledger, const struct pg_statement *statement,
+                    const struct ident *ids, size_t count, ledger_operate_fn *done, void *arg);
+
+#define OPERATE(function) "SELECT answer," HINT_COLUMNS "FROM " function "($1) ORDER BY n"
+static const struct pg_statement CANCEL = { "cancel", OPERATE("cancel_tasks") };
+static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
+static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
+static const struct pg_statement PAUSE = {
+    "pause",
+    "INSERT INTO queues (name, paused) VALUES ($1, $2)"
+    " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
+};
+static const struct pg_statement PAUSED = {
+    "paused", "SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM queues WHERE paused"
+};
+
+void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,
+                   ledger_operate_fn *done, void *arg)
+{
+    operate(ledger, &CANCEL, ids, count, done, arg);
+}
+
+void ledger_retry(struct ledger *ledger, const struct ident *ids, size_t count,
+                  ledger_operate_fn *done, void *arg)
+{
+    operate(ledger, &RETRY, ids, count, done, arg);
+}
+
+void ledger_delete(struct ledger *ledger, const struct ident *ids, size_t count,
+                   ledger_operate_fn *done, void *arg)
+{
+    operate(ledger, &DELETE, ids, count, done, arg);
+}
+
+static void operate(struct ledger *ledger, const struct pg_statement *statement,
+                    const struct ident *ids, size_t count, ledger_operate_fn *done, void *arg)
+{
+    struct call *call = call_operate(ledger, done, arg);
+    put_idents(&call->params, ids, count);
+    call_send(call, statement);
+}
+
+void ledger_pause(struct ledger *ledger, const char *queue, bool paused, ledger_done_fn *done,
+                  void *arg)
+{
+    struct call *call = call_plain(ledger, done, arg);
+    pg_text(&call->params, queue);
+    pg_bool(&call->params, paused);
+    call_send(call, &PAUSE);
+}
+
+void ledger_paused(struct ledger *ledger, ledger_json_fn *done, void *arg)
+{
+    call_send(call_json(ledger, done, arg), &PAUSED);
+}

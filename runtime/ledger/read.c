@@ -1,0 +1,148 @@
+/* read.c: what is shown. The words stand in the view task_info and in info_json; here is only which
+ * tasks, and how many.
+ *
+ * Lists go newest first, hence backwards along a primary key. Without SUCCESS among the wanted
+ * statuses they walk `active` and the index of rare outcomes, which are short even where millions
+ * of successes lie; otherwise `tasks`. */
+#include <string.h>
+
+#include "ledger/call.h"
+
+#define TOTAL_MAX "10000"
+
+static void put_filter(struct pg_params *params, const struct task_filter *filter);
+static bool wants_success(const struct task_filter *filter);
+
+static const struct pg_statement INFO = {
+    "info", "SELECT info_json(i)::text FROM task_info i WHERE i.task_id = $1"
+};
+static const struct pg_statement RESULT = {
+    "result", "SELECT result_json(i) FROM task_info i WHERE i.task_id = $1"
+};
+static const struct pg_statement LOGS = {
+    "logs",
+    "WITH l AS MATERIALIZED ("
+    " SELECT seq, time_word(at) AS at, attempt, level, text FROM logs"
+    " WHERE id = $1 AND seq > $2 ORDER BY seq LIMIT $3 + 1) "
+    "SELECT '{\"logs\":' || coalesce((SELECT json_agg(row_to_json(p) ORDER BY p.seq)"
+    "  FROM (SELECT * FROM l ORDER BY seq LIMIT $3) p), '[]')"
+    " || ',\"has_more\":' || ((SELECT count(*) FROM l) > $3)::text || '}' "
+    "FROM tasks WHERE id = $1"
+};
+static const struct pg_statement QUEUES = { "queues", "SELECT queues_json()::text" };
+static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::text" };
+
+/* Parameters: statuses name queue worker tags since until limit offset. A caller's id may be made
+ * a week before its submission or a day after. */
+#define MATCHES                                                                                    \
+    " ($2::text IS NULL OR t.name = $2) AND ($3::text IS NULL OR t.queue = $3)"                    \
+    " AND ($4::text IS NULL OR x.worker = $4) AND ($5::text[] IS NULL OR t.tags @> $5)"            \
+    " AND t.created_at >= since AND t.created_at < until"                      \
+    " AND t.id >= id_bound(greatest($6::timestamptz, '1970-01-10') - interval '8 days')"           \
+    " AND t.id < id_bound(least($7::timestamptz, '3000-01-01') + interval '2 days') "
+#define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
+#define OF_ALL                                                                                     \
+    "SELECT t.id FROM tasks t LEFT JOIN active a ON a.id = t.id"                                   \
+    " LEFT JOIN LATERAL (SELECT o.status, o.worker FROM outcomes o"                                \
+    "  WHERE o.id = t.id AND a.id IS NULL ORDER BY o.round DESC LIMIT 1) o ON true"                \
+    " LEFT JOIN LATERAL (SELECT coalesce(a.status, o.status) AS status, coalesce(o.worker,"        \
+    "  (SELECT w.name FROM workers w WHERE w.incarnation = a.owner)) AS worker) x ON true"         \
+    " WHERE ($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES "ORDER BY t.id DESC"
+#define OF_FEW                                                                                     \
+    "SELECT t.id FROM ("                                                                           \
+    " SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"         \
+    " FROM active a WHERE " WANTED("a.status")                                                     \
+    " UNION ALL"                                                                                   \
+    " SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")           \
+    "  AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id)"                                    \
+    "  AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round)"            \
+    " ) x JOIN tasks t ON t.id = x.id WHERE" MATCHES "ORDER BY x.id DESC"
+#define LIST_OF(ids)                                                                               \
+    "WITH p AS MATERIALIZED (" ids " LIMIT $8 + 1 OFFSET $9),"                                     \
+    " total AS (SELECT count(*) AS n FROM (" ids " LIMIT " TOTAL_MAX " + 1) c) "                   \
+    "SELECT '{\"tasks\":' || coalesce((SELECT json_agg(info_json(i) ORDER BY i.task_id DESC)"      \
+    "  FROM (SELECT id FROM p LIMIT $8) q JOIN task_info i ON i.task_id = q.id)::text, '[]')"      \
+    " || ',\"total\":' || least(total.n, " TOTAL_MAX ") || ',\"limit\":' || $8"                    \
+    " || ',\"offset\":' || $9"                                                                     \
+    " || ',\"has_more\":' || ((SELECT count(*) FROM p) > $8)::text"                                \
+    " || CASE WHEN total.n > " TOTAL_MAX " THEN ',\"total_capped\":true}' ELSE '}' END FROM total"
+#define MATCH_OF(ids)                                                                              \
+    "SELECT coalesce(json_agg(m.id ORDER BY m.id DESC), '[]')::text"                               \
+    " FROM (" ids " LIMIT $8 OFFSET $9) m"
+
+static const struct pg_statement LIST_ALL = { "list", LIST_OF(OF_ALL) };
+static const struct pg_statement LIST_FEW = { "list_few", LIST_OF(OF_FEW) };
+static const struct pg_statement MATCH_ALL = { "match", MATCH_OF(OF_ALL) };
+static const struct pg_statement MATCH_FEW = { "match_few", MATCH_OF(OF_FEW) };
+
+void ledger_info(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    pg_uuid(&call->params, id);
+    call_send(call, &INFO);
+}
+
+void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    pg_uuid(&call->params, id);
+    call_send(call, &RESULT);
+}
+
+void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
+                 void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    put_filter(&call->params, filter);
+    call_send(call, wants_success(filter) ? &LIST_ALL : &LIST_FEW);
+}
+
+void ledger_match(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
+                  void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    put_filter(&call->params, filter);
+    call_send(call, wants_success(filter) ? &MATCH_ALL : &MATCH_FEW);
+}
+
+void ledger_logs(struct ledger *ledger, const struct ident *id, int64_t after_seq, int32_t limit,
+                 ledger_json_fn *done, void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    pg_uuid(&call->params, id);
+    pg_int8(&call->params, after_seq);
+    pg_int4(&call->params, limit);
+    call_send(call, &LOGS);
+}
+
+void ledger_queues(struct ledger *ledger, ledger_json_fn *done, void *arg)
+{
+    call_send(call_json(ledger, done, arg), &QUEUES);
+}
+
+void ledger_workers(struct ledger *ledger, ledger_json_fn *done, void *arg)
+{
+    call_send(call_json(ledger, done, arg), &WORKERS);
+}
+
+static void put_filter(struct pg_params *params, const struct task_filter *filter)
+{
+    pg_text(params, filter->statuses);
+    pg_text(params, filter->name);
+    pg_text(params, filter->queue);
+    pg_text(params, filter->worker);
+    if (filter->tag_count > 0) {
+        ARRAY_OF(params, PG_OID_TEXT, filter->tag_count, item_text(params, filter->tags[i]));
+    } else {
+        pg_null(params, PG_OID_TEXT_ARRAY);
+    }
+    pg_int8(params, filter->since_us);
+    pg_int8(params, filter->until_us);
+    pg_int8(params, filter->limit);
+    pg_int8(params, filter->offset);
+}
+
+static bool wants_success(const struct task_filter *filter)
+{
+    return !filter->statuses || strstr(filter->statuses, "SUCCESS");
+}

@@ -1,0 +1,354 @@
+/* claim.c: one state per hint: CLAIMED (in the batch) -> STARTING (in a flight) -> settled at the broker and gone.
+ *
+ * What must hold: claims in flight + hints held here never exceed the owner's free slots; every hint taken is settled exactly once, or its lease runs
+ * out; started() is called only for a row that the ledger wrote for our claim. */
+#include "lifecycle/claim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "loop/batch.h"
+
+#define CLAIM_BATCH 100          /* scripts stay short: a long one stalls everybody */
+#define START_BATCH 500
+#define POLL_US 1000000          /* a lost wake-up costs no more */
+#define REPEAT_US 200000         /* a start without an answer */
+#define CLAIM_OVERDUE_US 5000000 /* both stores up and no claim answered for this long: rebuild */
+#define REBUILDS_MAX 3
+
+struct held_hint {
+    struct list node;
+    struct ident id, claim, token;
+    int32_t starts;
+};
+
+struct claimer {
+    struct loop *loop;
+    struct broker *broker;
+    struct ledger *ledger;
+    struct ident incarnation;
+    const char *const *queues;
+    struct claimer_owner owner;
+    struct carried *carried;
+    size_t carried_count;
+    struct batch starts;
+    struct timer poll;
+    struct defer wake;
+    int32_t held;       /* hints taken and not yet started or given back */
+    int32_t asked;      /* upper bound of what the claim in flight may bring */
+    size_t settling;    /* broker_settle calls without an answer */
+    bool stopped, closing;
+    char epoch[64];
+    int64_t last_ok_us;
+    int64_t up_since_us; /* both stores answer since then; 0: one is away */
+    int rebuilds;
+};
+
+struct claim_call {
+    struct claimer *claimer;
+    struct ident token;
+};
+
+struct start_flight {
+    struct claimer *claimer;
+    size_t count;
+    struct held_hint **hints;
+    struct timer repeat;
+};
+
+static void on_poll(struct timer *timer);
+static void on_wake(struct defer *defer);
+static void check_overdue(struct claimer *claimer);
+static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
+static void flush_starts(struct batch *batch, struct list *items, size_t count);
+static void flight_send(struct start_flight *flight);
+static void on_started(void *arg, const struct started *started, size_t count, bool owner_alive,
+                       bool unknown, const struct err *err);
+static void on_repeat(struct timer *timer);
+static void hints_started(struct start_flight *flight, const struct started *started);
+static void hints_given_back(struct start_flight *flight);
+static void flight_end(struct start_flight *flight);
+static void on_flight_closed(struct timer *timer);
+static void on_settled(void *arg, const struct err *err);
+static void free_carried(struct claimer *claimer);
+static void on_poll_closed(struct timer *timer);
+
+struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct ledger *ledger,
+                            const struct ident *incarnation, const char *const *queues,
+                            const struct claimer_owner *owner)
+{
+    struct claimer *claimer = xcalloc(1, sizeof *claimer);
+    claimer->loop = loop;
+    claimer->broker = broker;
+    claimer->ledger = ledger;
+    claimer->incarnation = *incarnation;
+    claimer->queues = queues;
+    claimer->owner = *owner;
+    claimer->last_ok_us = clock_boot_us();
+    batch_init(&claimer->starts, loop, START_BATCH, 1, flush_starts);
+    loop_defer_init(&claimer->wake, on_wake);
+    timer_init(loop, &claimer->poll, on_poll);
+    timer_start(&claimer->poll, POLL_US);
+    return claimer;
+}
+
+void claimer_free(struct claimer *claimer)
+{
+    if (!claimer) return;
+    claimer->closing = claimer->stopped = true;
+    loop_defer_cancel(&claimer->wake);
+    batch_close(&claimer->starts);
+    timer_close(&claimer->poll, on_poll_closed);
+}
+
+static void on_poll_closed(struct timer *timer)
+{
+    struct claimer *claimer = container_of(timer, struct claimer, poll);
+    free_carried(claimer);
+    free(claimer);
+}
+
+void claimer_set_carried(struct claimer *claimer, const struct carried *carried, size_t count)
+{
+    free_carried(claimer);
+    claimer->carried = xcalloc(count ? count : 1, sizeof *carried);
+    claimer->carried_count = count;
+    for (size_t i = 0; i < count; i++) {
+        claimer->carried[i].name = xstrdup(carried[i].name);
+        claimer->carried[i].version = xstrdup(carried[i].version);
+    }
+}
+
+static void free_carried(struct claimer *claimer)
+{
+    for (size_t i = 0; i < claimer->carried_count; i++) {
+        free((char *)(uintptr_t)claimer->carried[i].name);
+        free((char *)(uintptr_t)claimer->carried[i].version);
+    }
+    free(claimer->carried);
+}
+
+void claimer_wake(struct claimer *claimer)
+{
+    if (!claimer->stopped) loop_defer(claimer->loop, &claimer->wake);
+}
+
+void claimer_stop(struct claimer *claimer)
+{
+    claimer->stopped = true;
+    timer_stop(&claimer->poll);
+}
+
+bool claimer_is_quiet(const struct claimer *claimer)
+{
+    return claimer->held == 0 && claimer->asked == 0 && claimer->settling == 0;
+}
+
+int64_t claimer_last_ok_us(const struct claimer *claimer) { return claimer->last_ok_us; }
+
+static void on_poll(struct timer *timer)
+{
+    struct claimer *claimer = container_of(timer, struct claimer, poll);
+    timer_start(timer, POLL_US);
+    check_overdue(claimer);
+    claimer_wake(claimer);
+}
+
+/* A connection may look well and deliver nothing: the next claim after a store's return must be answered within 5 s. */
+static void check_overdue(struct claimer *claimer)
+{
+    int64_t now_us = clock_boot_us();
+    if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) {
+        claimer->up_since_us = 0;
+        return;
+    }
+    if (!claimer->up_since_us) claimer->up_since_us = now_us;
+    bool waiting = claimer->asked > 0;
+    int64_t since_us =
+        claimer->last_ok_us > claimer->up_since_us ? claimer->last_ok_us : claimer->up_since_us;
+    if (!waiting || now_us - since_us < CLAIM_OVERDUE_US) return;
+    if (++claimer->rebuilds > REBUILDS_MAX) {
+        claimer->owner.stuck(claimer->owner.arg);
+        return;
+    }
+    log_warn("claims are not answered although Redis is up: rebuilding the connection (%d of %d)",
+             claimer->rebuilds, REBUILDS_MAX);
+    claimer->up_since_us = now_us;
+    broker_rebuild(claimer->broker, "claims are not answered");
+}
+
+static void on_wake(struct defer *defer)
+{
+    struct claimer *claimer = container_of(defer, struct claimer, wake);
+    if (claimer->stopped || claimer->asked || !claimer->carried_count) return;
+    if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
+    int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
+    if (room <= 0) return;
+    struct ident token = ident_random();
+    struct broker_claim claim = { .incarnation = &claimer->incarnation,
+                                  .token = &token,
+                                  .queues = claimer->queues,
+                                  .max = room < CLAIM_BATCH ? room : CLAIM_BATCH };
+    struct claim_call *call = xcalloc(1, sizeof *call);
+    call->claimer = claimer;
+    call->token = token;
+    claimer->asked = claim.max;
+    broker_claim(claimer->broker, &claim, on_hints, call);
+}
+
+static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err)
+{
+    struct claim_call *call = arg;
+    struct claimer *claimer = call->claimer;
+    struct ident token = call->token;
+    free(call);
+    claimer->asked = 0;
+    if (err) {
+        if (err->code != ERR_CANCELLED) log_debug("claim: %s", err->text);
+        return; /* the poll, or the connection's return, asks again */
+    }
+    claimer->last_ok_us = clock_boot_us();
+    claimer->rebuilds = 0;
+    if (strcmp(claimer->epoch, claimed->epoch) != 0) {
+        snprintf(claimer->epoch, sizeof claimer->epoch, "%s", claimed->epoch);
+        claimer->owner.epoch(claimer->owner.arg, claimer->epoch);
+    }
+    for (size_t i = 0; i < claimed->count; i++) {
+        struct held_hint *hint = xcalloc(1, sizeof *hint);
+        list_init(&hint->node);
+        hint->id = claimed->hints[i].id;
+        hint->starts = claimed->hints[i].starts;
+        hint->claim = ident_random();
+        hint->token = token;
+        claimer->held++;
+        batch_add(&claimer->starts, &hint->node);
+    }
+    if (claimed->count && claimed->more) claimer_wake(claimer);
+    if (!claimed->count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+}
+
+
+static void flush_starts(struct batch *batch, struct list *items, size_t count)
+{
+    struct claimer *claimer = container_of(batch, struct claimer, starts);
+    struct start_flight *flight = xcalloc(1, sizeof *flight);
+    flight->claimer = claimer;
+    flight->count = count;
+    flight->hints = xcalloc(count, sizeof(struct held_hint *));
+    for (size_t i = 0; i < count; i++) {
+        flight->hints[i] = container_of(list_pop_front(items), struct held_hint, node);
+    }
+    timer_init(claimer->loop, &flight->repeat, on_repeat);
+    flight_send(flight);
+}
+
+static void flight_send(struct start_flight *flight)
+{
+    struct claimer *claimer = flight->claimer;
+    struct start_request *requests = xcalloc(flight->count, sizeof *requests);
+    for (size_t i = 0; i < flight->count; i++) {
+        requests[i] = (struct start_request){ flight->hints[i]->id, flight->hints[i]->starts,
+                                              flight->hints[i]->claim };
+    }
+    ledger_start(claimer->ledger, &claimer->incarnation, claimer->carried, claimer->carried_count,
+                 requests, flight->count, on_started, flight);
+    free(requests);
+}
+
+static void on_started(void *arg, const struct started *started, size_t count, bool owner_alive,
+                       bool unknown, const struct err *err)
+{
+    struct start_flight *flight = arg;
+    struct claimer *claimer = flight->claimer;
+    (void)count;
+    (void)unknown;
+    if (err && err->code == ERR_CANCELLED) {
+        flight_end(flight);
+    } else if (err && (err->code == ERR_STORE || err->code == ERR_RETRY)) {
+        /* It may have committed: only the same claims can tell. Repeated until answered. */
+        timer_start(&flight->repeat, REPEAT_US);
+    } else if (err) {
+        log_error("start of %zu tasks: %s", flight->count, err->text);
+        hints_given_back(flight);
+        flight_end(flight);
+    } else if (!owner_alive) {
+        claimer->owner.fenced(claimer->owner.arg);
+        flight_end(flight);
+    } else {
+        hints_started(flight, started);
+        flight_end(flight);
+    }
+}
+
+static void on_repeat(struct timer *timer)
+{
+    flight_send(container_of(timer, struct start_flight, repeat));
+}
+
+static void hints_started(struct start_flight *flight, const struct started *started)
+{
+    struct claimer *claimer = flight->claimer;
+    struct broker_settle *settles = xcalloc(flight->count, sizeof *settles);
+    for (size_t i = 0; i < flight->count; i++) {
+        struct held_hint *hint = flight->hints[i];
+        enum start_verdict verdict = started[i].verdict;
+        settles[i] = (struct broker_settle){
+            .id = hint->id,
+            .token = hint->token,
+            .drop = verdict == START_STARTED || verdict == START_STALE,
+            .not_before_us = verdict == START_NOT_DUE ? started[i].not_before_us : POLL_US,
+        };
+    }
+    claimer->settling++;
+    broker_settle(claimer->broker, settles, flight->count, on_settled, claimer);
+    free(settles);
+    /* In rank order, as they were claimed: execute's first line follows in this turn. */
+    for (size_t i = 0; i < flight->count; i++) {
+        struct held_hint *hint = flight->hints[i];
+        claimer->held--;
+        if (started[i].verdict == START_STARTED) {
+            claimer->owner.started(claimer->owner.arg, &hint->id, &hint->claim, &started[i]);
+        }
+    }
+}
+
+static void hints_given_back(struct start_flight *flight)
+{
+    struct claimer *claimer = flight->claimer;
+    struct broker_settle *settles = xcalloc(flight->count, sizeof *settles);
+    for (size_t i = 0; i < flight->count; i++) {
+        settles[i] = (struct broker_settle){ .id = flight->hints[i]->id,
+                                             .token = flight->hints[i]->token,
+                                             .not_before_us = POLL_US };
+    }
+    claimer->settling++;
+    broker_settle(claimer->broker, settles, flight->count, on_settled, claimer);
+    free(settles);
+    claimer->held -= (int32_t)flight->count;
+}
+
+static void flight_end(struct start_flight *flight)
+{
+    timer_close(&flight->repeat, on_flight_closed);
+    batch_flight_done(&flight->claimer->starts);
+    claimer_wake(flight->claimer);
+}
+
+static void on_flight_closed(struct timer *timer)
+{
+    struct start_flight *flight = container_of(timer, struct start_flight, repeat);
+    for (size_t i = 0; i < flight->count; i++) free(flight->hints[i]);
+    free(flight->hints);
+    free(flight);
+}
+
+/* Unsettled hints are harmless: their lease runs out and the next start answers "stale". */
+static void on_settled(void *arg, const struct err *err)
+{
+    struct claimer *claimer = arg;
+    (void)err;
+    claimer->settling--;
+}

@@ -1,0 +1,304 @@
+/* child.c: one runner process as the supervisor sees it: started -> ready -> (draining) -> reaped.
+ *
+ * Two references keep the struct: the process and the channel; it is freed when both are gone. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/jsonw.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "worker/runner.h"
+#include "worker/supervisor_private.h"
+
+#define BLOCKED_US 1500000      /* past its deadline and deaf to the interrupt */
+#define NO_TURN_US 30000000     /* a loop that does not turn though no task is on the CPU */
+
+static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err);
+static char **environment_of_children(void);
+static void send_setup(struct child *child);
+static void on_message(void *arg, enum message kind, const char *payload, size_t len);
+static void on_channel_closed(void *arg);
+static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how);
+static bool culprit_of(const struct child *child, struct ident *claim);
+static void kill_leftovers(struct supervisor *supervisor);
+static void on_channel_freed(struct channel *channel);
+static void child_unref(struct child *child);
+
+void child_start(struct supervisor *supervisor)
+{
+    struct child *child = xcalloc(1, sizeof *child);
+    char id[IDENT_TEXT_SIZE];
+    struct err err;
+    int pair[2] = { -1, -1 }, shared_fd = -1;
+    child->supervisor = supervisor;
+    child->incarnation = ident_random();
+    child->began_us = clock_boot_us();
+    ident_text(&child->incarnation, id);
+    child->run_directory = xasprintf("%s/%s", supervisor->base_directory, id);
+    bool good = mkdir(child->run_directory, 0700) == 0 ||
+                err_set(&err, ERR_IO, "cannot make %s: %s", child->run_directory, strerror(errno));
+    good = good && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ||
+                    err_set(&err, ERR_IO, "socketpair: %s", strerror(errno)));
+    good = good && shared_make(&shared_fd, &child->shared, &err);
+    if (good) {
+        atomic_store(&child->shared->supervisor_tick_us, clock_boot_us());
+        atomic_store(&child->shared->runner_turn_us, clock_boot_us());
+    }
+    good = good && spawn(child, pair[1], shared_fd, &err);
+    if (pair[1] >= 0) close(pair[1]);
+    if (shared_fd >= 0) close(shared_fd);
+    list_push_back(&supervisor->children, &child->node);
+    if (!good) {
+        log_error("cannot start a runner: %s", err.text);
+        if (pair[0] >= 0) close(pair[0]);
+        child->references = 1;
+        child_unref(child);
+        return;
+    }
+    child->references = 2;
+    child->channel_open = true;
+    channel_open(&child->channel, &supervisor->loop, pair[0], child, on_message, on_channel_closed);
+    send_setup(child);
+    child_send_generation(child);
+    if (supervisor->reconciled) channel_send(&child->channel, MESSAGE_RECONCILED, NULL, 0);
+    log_debug("runner %d started", (int)proc_pid(child->proc));
+}
+
+static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err)
+{
+    const char *argv[] = { child->supervisor->self_path, "__runner", NULL };
+    int fds[] = { -1, 2, 2, channel_fd, shared_fd };
+    char **env = environment_of_children();
+    struct proc_options options = { .argv = argv,
+                                    .env = (const char *const *)env,
+                                    .limits = PROC_NO_LIMITS,
+                                    .fds = fds,
+                                    .fd_count = COUNT_OF(fds),
+                                    .uid = (uid_t)-1,
+                                    .gid = (gid_t)-1,
+                                    .death_signal = SIGCONT, /* a stopped one wakes, its guard sees to the rest */
+                                    .same_session = true };
+    bool good = proc_start(&options, on_exit_of_child, child, &child->proc, err);
+    free(env);
+    return good;
+}
+
+/* No secrets: those travel in the set-up message. */
+static char **environment_of_children(void)
+{
+    static const char *const kept[] = { "PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=", "TMPDIR=",
+                                        "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
+                                        "TSAN_OPTIONS=" };
+    char **env = xcalloc(COUNT_OF(kept) + 1, sizeof *env);
+    size_t count = 0;
+    for (char **entry = environ; *entry; entry++) {
+        for (size_t i = 0; i < COUNT_OF(kept); i++) {
+            if (count < COUNT_OF(kept) && strncmp(*entry, kept[i], strlen(kept[i])) == 0) {
+                env[count++] = *entry;
+            }
+        }
+    }
+    return env;
+}
+
+static void send_setup(struct child *child)
+{
+    struct supervisor *supervisor = child->supervisor;
+    struct buf text = BUF_EMPTY, config = BUF_EMPTY;
+    struct jsonw json;
+    char incarnation[IDENT_TEXT_SIZE], parent[IDENT_TEXT_SIZE];
+    ident_text(&child->incarnation, incarnation);
+    ident_text(&supervisor->incarnation, parent);
+    config_serialize(supervisor->config, &config);
+    jsonw_init(&json, &text);
+    jsonw_object(&json);
+    jsonw_key(&json, "config");
+    jsonw_raw(&json, config.data, config.len);
+    jsonw_key_text(&json, "incarnation", incarnation);
+    jsonw_key_text(&json, "supervisor", parent);
+    jsonw_key_text(&json, "name", supervisor->name);
+    jsonw_key_text(&json, "run_directory", child->run_directory);
+    jsonw_key_int(&json, "slots", supervisor->slots);
+    jsonw_key_bool(&json, "burst", supervisor->burst);
+    jsonw_object_end(&json);
+    channel_send(&child->channel, MESSAGE_SETUP, text.data, text.len);
+    buf_close(&config);
+    buf_close(&text);
+}
+
+void child_send_generation(struct child *child)
+{
+    struct supervisor *supervisor = child->supervisor;
+    struct buf payload = BUF_EMPTY;
+    buf_add(&payload, &supervisor->generation, sizeof supervisor->generation);
+    buf_add(&payload, supervisor->snapshot.data, supervisor->snapshot.len);
+    channel_send(&child->channel, MESSAGE_GENERATION, payload.data, payload.len);
+    buf_close(&payload);
+}
+
+static void on_message(void *arg, enum message kind, const char *payload, size_t len)
+{
+    struct child *child = arg;
+    struct supervisor *supervisor = child->supervisor;
+    switch (kind) {
+    case MESSAGE_READY:
+        child->ready = true;
+        supervisor->respawn_us = 0;
+        break;
+    case MESSAGE_LOADED:
+        memcpy(&child->generation, payload, sizeof child->generation);
+        reload_child_loaded(supervisor);
+        break;
+    case MESSAGE_FAILED:
+        log_error("runner %d keeps its old code: %.*s", (int)proc_pid(child->proc), (int)len, payload);
+        child->generation = supervisor->generation;
+        reload_child_loaded(supervisor);
+        break;
+    case MESSAGE_EPOCH: {
+        char *epoch = xstrndup(payload, len);
+        keeper_saw_epoch(supervisor->keeper, epoch);
+        free(epoch);
+        break;
+    }
+    case MESSAGE_IDLE:
+        child->idle = true;
+        supervisor_changed(supervisor);
+        break;
+    case MESSAGE_STATS:
+        free(child->stats);
+        child->stats = xstrndup(payload, len);
+        break;
+    case MESSAGE_SETUP:
+    case MESSAGE_GENERATION:
+    case MESSAGE_CANCEL:
+    case MESSAGE_DRAIN:
+    case MESSAGE_HOOKS:
+    case MESSAGE_RECONCILED: break; /* ours to send */
+    }
+}
+
+void child_drain(struct child *child, int64_t grace_us)
+{
+    child->draining = true;
+    if (child->channel_open) channel_send(&child->channel, MESSAGE_DRAIN, &grace_us, sizeof grace_us);
+}
+
+void child_kill(struct child *child)
+{
+    if (child->proc) proc_signal(child->proc, SIGKILL);
+    child->killed = true;
+}
+
+struct child *child_find(struct supervisor *supervisor, const struct ident *incarnation)
+{
+    LIST_EACH(node, &supervisor->children)
+    {
+        struct child *child = container_of(node, struct child, node);
+        if (ident_equal(&child->incarnation, incarnation)) return child;
+    }
+    return NULL;
+}
+
+void child_watch(struct child *child)
+{
+    if (!child->proc || child->killed) return;
+    int64_t now_us = clock_boot_us();
+    bool busy = atomic_load(&child->shared->slice.sequence) & 1;
+    int64_t deadline_us = atomic_load(&child->shared->slice.deadline_us);
+    if (busy && deadline_us != INT64_MAX && now_us > deadline_us + BLOCKED_US) {
+        log_error("runner %d: a task is past its deadline inside a C function that does not return: killing the process",
+                  (int)proc_pid(child->proc));
+        child->timed_out = true;
+        child_kill(child);
+    } else if (!busy && now_us - atomic_load(&child->shared->runner_turn_us) > NO_TURN_US) {
+        log_error("runner %d: its loop has not turned for 30 s: killing the process",
+                  (int)proc_pid(child->proc));
+        child_kill(child);
+    }
+}
+
+/* ---- the end ---- */
+
+static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
+{
+    struct child *child = arg;
+    struct supervisor *supervisor = child->supervisor;
+    struct ident culprit = { 0 };
+    bool clean = how.code == RUNNER_DRAINED;
+    pid_t pid = proc_pid(proc);
+    child->proc = NULL;
+    list_del(&child->node);
+    list_init(&child->node);
+    kill_leftovers(supervisor); /* before its rows are given back: nothing of the old run may live beside the new one */
+    if (how.signal) {
+        log_warn("runner %d was ended by signal %d", (int)pid, how.signal);
+    } else if (!clean) {
+        log_warn("runner %d exited with status %d", (int)pid, how.code);
+    }
+    bool guilty = !clean && culprit_of(child, &culprit);
+    death_write(supervisor, &child->incarnation, guilty ? &culprit : NULL,
+                guilty && child->timed_out, child->run_directory);
+    child->run_directory = NULL;
+    int64_t lived_us = clock_boot_us() - child->began_us;
+    if (lived_us < 2000000 && !clean) {
+        supervisor->respawn_us = supervisor->respawn_us ? supervisor->respawn_us * 2 : 250000;
+        if (supervisor->respawn_us > 10000000) supervisor->respawn_us = 10000000;
+    }
+    if (child->channel_open) {
+        child->channel_open = false;
+        channel_close(&child->channel, on_channel_freed);
+    }
+    child_unref(child);
+    supervisor_changed(supervisor);
+}
+
+/* Whose Lua was on the CPU when it died. */
+static bool culprit_of(const struct child *child, struct ident *claim)
+{
+    struct slice_note *slice = &child->shared->slice;
+    if (!(atomic_load(&slice->sequence) & 1)) return false;
+    uint64_t words[2] = { atomic_load(&slice->claim_high), atomic_load(&slice->claim_low) };
+    memcpy(claim->bytes, words, sizeof words);
+    return !ident_is_zero(claim);
+}
+
+/* What the dead runner had started came to us, its subreaper. */
+static void kill_leftovers(struct supervisor *supervisor)
+{
+    pid_t spared[260];
+    size_t count = 0;
+    LIST_EACH(node, &supervisor->children)
+    {
+        struct child *other = container_of(node, struct child, node);
+        if (other->proc && count < COUNT_OF(spared) - 1) spared[count++] = proc_pid(other->proc);
+    }
+    if (supervisor->checker) spared[count++] = proc_pid(supervisor->checker);
+    proc_kill_descendants_but(spared, count);
+}
+
+static void on_channel_closed(void *arg)
+{
+    struct child *child = arg;
+    child->channel_open = false;
+    channel_close(&child->channel, on_channel_freed);
+}
+
+static void on_channel_freed(struct channel *channel)
+{
+    child_unref(container_of(channel, struct child, channel));
+}
+
+static void child_unref(struct child *child)
+{
+    if (--child->references > 0) return;
+    list_del(&child->node);
+    shared_unmap(child->shared);
+    free(child->run_directory);
+    free(child->stats);
+    free(child);
+}

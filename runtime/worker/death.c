@@ -1,0 +1,111 @@
+/* death.c: the end of an incarnation -> the ledger gives its tasks back -> hints. Written again and again until Postgres answers (it is made to be). */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/tree.h"
+#include "lifecycle/await.h"
+#include "worker/supervisor_private.h"
+
+#define REPEAT_US 500000
+
+struct death_note {
+    struct supervisor *supervisor;
+    struct death death;
+    struct timer repeat;
+};
+
+static void write_again(struct timer *timer);
+static void on_declared(void *arg, const struct ledger_hints *hints, const struct err *err);
+static void on_closed(struct timer *timer);
+static void bury(struct supervisor *supervisor, const json_t *corpse);
+
+void death_write(struct supervisor *supervisor, const struct ident *incarnation,
+                 const struct ident *culprit, bool timed_out, char *takes_directory)
+{
+    struct death_note *note = xcalloc(1, sizeof *note);
+    struct err err;
+    if (takes_directory && !tree_remove_all(takes_directory, &err)) log_warn("%s", err.text);
+    free(takes_directory);
+    note->supervisor = supervisor;
+    note->death = (struct death){ .incarnation = *incarnation,
+                                  .culprit_timeout = timed_out,
+                                  .seen_heartbeat = -1 };
+    if (culprit) note->death.culprit_claim = *culprit;
+    timer_init(&supervisor->loop, &note->repeat, write_again);
+    supervisor->deaths++;
+    write_again(&note->repeat);
+}
+
+static void write_again(struct timer *timer)
+{
+    struct death_note *note = container_of(timer, struct death_note, repeat);
+    ledger_declare_dead(note->supervisor->ledger, &note->death, on_declared, note);
+}
+
+static void on_declared(void *arg, const struct ledger_hints *hints, const struct err *err)
+{
+    struct death_note *note = arg;
+    struct supervisor *supervisor = note->supervisor;
+    if (err && err->code == ERR_STORE) {
+        timer_start(&note->repeat, REPEAT_US);
+        return;
+    }
+    if (err) log_error("giving back the tasks of a dead runner: %s", err->text);
+    if (!err && hints->count) {
+        log_info("%zu tasks of a runner that ended go back to their queues", hints->count);
+        broker_push(supervisor->broker, hints->hints, hints->count, NULL, NULL);
+    }
+    if (!err && hints->next_run_at_us && broker_is_up(supervisor->broker)) {
+        broker_wake_keeper(supervisor->broker, hints->next_run_at_us);
+        keeper_wake(supervisor->keeper, hints->next_run_at_us);
+    }
+    supervisor->deaths--;
+    timer_close(&note->repeat, on_closed);
+    supervisor_changed(supervisor);
+}
+
+static void on_closed(struct timer *timer) { free(container_of(timer, struct death_note, repeat)); }
+
+/* Incarnations of this host and boot whose process is gone: a whole worker was killed at once. */
+void corpses_bury(struct supervisor *supervisor)
+{
+    struct await await = { 0 };
+    struct err err;
+    char host[256] = "", boot_id[64] = "";
+    gethostname(host, sizeof host - 1);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file && fscanf(file, "%63s", boot_id) != 1) boot_id[0] = '\0';
+    if (file) fclose(file);
+    ledger_workers_of_host(supervisor->ledger, host, boot_id, await_json, &await);
+    if (!await_run(&supervisor->loop, &await, &err)) {
+        log_warn("cannot look for dead runners of this machine: %s", err.text);
+    } else {
+        json_t *all = json_loadb(await.json.data, await.json.len, 0, NULL);
+        size_t index;
+        json_t *one;
+        json_array_foreach(all, index, one) bury(supervisor, one);
+        json_decref(all);
+    }
+    await_close(&await);
+}
+
+static void bury(struct supervisor *supervisor, const json_t *corpse)
+{
+    struct ident incarnation;
+    const char *text = json_string_value(json_object_get(corpse, "incarnation"));
+    pid_t pid = (pid_t)json_integer_value(json_object_get(corpse, "pid"));
+    uint64_t start = (uint64_t)json_integer_value(json_object_get(corpse, "pid_start"));
+    if (!text || !ident_parse(text, &incarnation)) return;
+    if (ident_equal(&incarnation, &supervisor->incarnation)) return;
+    if (proc_start_ticks(pid) == start) return; /* it lives */
+    char *marker = xasprintf("CTUTOR_WORKER=%s", text);
+    proc_kill_tree(0, marker);
+    free(marker);
+    log_info("burying runner %d, which died with its supervisor", (int)pid);
+    death_write(supervisor, &incarnation, NULL, false,
+                xasprintf("%s/%s", supervisor->base_directory, text));
+}

@@ -1,0 +1,159 @@
+/* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a second a task) and logs (batched; before its finish). */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "worker/runner_private.h"
+
+#define PROGRESS_US 1000000
+#define LOG_BATCH 500
+
+struct log_item {
+    struct list node;
+    struct slot *slot;
+    struct log_entry entry;
+    char *text;
+};
+
+struct log_flight {
+    struct runner *runner;
+    struct list items;
+    size_t count;
+    struct timer repeat;
+};
+
+static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us);
+static void on_progress_timer(struct timer *timer);
+static void flush_logs(struct batch *batch, struct list *items, size_t count);
+static void flight_send(struct log_flight *flight);
+static void on_logs_written(void *arg, int64_t count, bool unknown, const struct err *err);
+static void on_repeat(struct timer *timer);
+static void on_flight_closed(struct timer *timer);
+
+void report_init(struct runner *runner)
+{
+    list_init(&runner->dirty);
+    batch_init(&runner->logs, &runner->loop, LOG_BATCH, 1, flush_logs);
+    timer_init(&runner->loop, &runner->progress_timer, on_progress_timer);
+}
+
+void report_progress(struct slot *slot, double percent, const char *metadata)
+{
+    struct runner *runner = slot->runner;
+    int64_t now_us = clock_boot_us();
+    announce_progress(runner->announcer, &slot->id, percent, metadata);
+    slot->percent = percent;
+    free(slot->progress_metadata);
+    slot->progress_metadata = metadata ? xstrdup(metadata) : NULL;
+    if (now_us - slot->progress_written_us >= PROGRESS_US) {
+        write_progress(runner, slot, now_us);
+    } else if (list_is_empty(&slot->dirty)) {
+        if (list_is_empty(&runner->dirty)) timer_start(&runner->progress_timer, PROGRESS_US);
+        list_push_back(&runner->dirty, &slot->dirty);
+    }
+}
+
+void report_forget(struct slot *slot) { list_del(&slot->dirty); }
+
+static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us)
+{
+    struct progress progress = { slot->id, slot->claim, slot->percent, slot->progress_metadata };
+    slot->progress_written_us = now_us;
+    if (ledger_is_up(runner->finishes)) {
+        ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
+    }
+}
+
+static void on_progress_timer(struct timer *timer)
+{
+    struct runner *runner = container_of(timer, struct runner, progress_timer);
+    size_t count = 0, room = 0;
+    LIST_EACH(node, &runner->dirty) room++;
+    struct progress *items = xcalloc(room ? room : 1, sizeof *items);
+    LIST_EACH(node, &runner->dirty)
+    {
+        struct slot *slot = container_of(node, struct slot, dirty);
+        items[count++] = (struct progress){ slot->id, slot->claim, slot->percent,
+                                            slot->progress_metadata };
+        slot->progress_written_us = clock_boot_us();
+        list_del(node);
+    }
+    if (count && ledger_is_up(runner->finishes)) {
+        ledger_progress(runner->finishes, items, count, NULL, NULL);
+    }
+    free(items);
+}
+
+void report_log(struct slot *slot, const char *level, const char *text, size_t len)
+{
+    struct log_item *item = xcalloc(1, sizeof *item);
+    list_init(&item->node);
+    announce_log(slot->runner->announcer, &slot->id, slot->attempt, level, text, len);
+    item->slot = slot;
+    item->text = xstrndup(text, len);
+    item->entry = (struct log_entry){ .id = slot->id,
+                                      .claim = slot->claim,
+                                      .attempt = slot->attempt,
+                                      .at_us = clock_wall_us(),
+                                      .level = level, /* a word of the program */
+                                      .text = item->text,
+                                      .text_len = len };
+    slot->logs_pending++;
+    batch_add(&slot->runner->logs, &item->node);
+}
+
+static void flush_logs(struct batch *batch, struct list *items, size_t count)
+{
+    struct log_flight *flight = xcalloc(1, sizeof *flight);
+    flight->runner = container_of(batch, struct runner, logs);
+    flight->count = count;
+    list_init(&flight->items);
+    list_move_all(&flight->items, items);
+    timer_init(&flight->runner->loop, &flight->repeat, on_repeat);
+    flight_send(flight);
+}
+
+static void flight_send(struct log_flight *flight)
+{
+    struct log_entry *entries = xcalloc(flight->count, sizeof *entries);
+    size_t i = 0;
+    LIST_EACH(node, &flight->items)
+    {
+        entries[i++] = container_of(node, struct log_item, node)->entry;
+    }
+    ledger_log(flight->runner->finishes, entries, flight->count, on_logs_written, flight);
+    free(entries);
+}
+
+static void on_logs_written(void *arg, int64_t count, bool unknown, const struct err *err)
+{
+    struct log_flight *flight = arg;
+    (void)count;
+    if (err && err->code == ERR_STORE && !unknown) {
+        timer_start(&flight->repeat, PROGRESS_US); /* never sent: the store is away */
+        return;
+    }
+    if (err && err->code != ERR_STORE) log_warn("log lines are lost: %s", err->text);
+    struct list items;
+    list_init(&items);
+    list_move_all(&items, &flight->items);
+    batch_flight_done(&flight->runner->logs);
+    timer_close(&flight->repeat, on_flight_closed);
+    for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
+        struct log_item *item = container_of(node, struct log_item, node);
+        slot_logs_written(item->slot, 1);
+        free(item->text);
+        free(item);
+    }
+}
+
+static void on_repeat(struct timer *timer)
+{
+    flight_send(container_of(timer, struct log_flight, repeat));
+}
+
+static void on_flight_closed(struct timer *timer)
+{
+    free(container_of(timer, struct log_flight, repeat));
+}

@@ -1,0 +1,14 @@
+/* runner.h: the process that runs tasks: one loop, one Lua, up to `slots` coroutines. Started by the supervisor, never by a person. */
+#pragma once
+#include <stddef.h>
+
+#include "script/generation.h"
+
+/* Descriptors that the supervisor hands over. */
+#define RUNNER_CHANNEL_FD 3
+#define RUNNER_SHARED_FD 4
+
+enum runner_exit { RUNNER_DRAINED = 0, RUNNER_FAILED = 1, RUNNER_FENCED = 75, RUNNER_STUCK = 76 };
+
+/* The whole life of the process; returns its exit status. */
+int runner_main(const struct binding *bindings, size_t binding_count);

@@ -1,0 +1,87 @@
+/* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start), report.c (progress and logs), hook.c. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/broker.h"
+#include "config/config.h"
+#include "ledger/ledger.h"
+#include "lifecycle/announce.h"
+#include "lifecycle/claim.h"
+#include "lifecycle/settle.h"
+#include "loop/batch.h"
+#include "script/generation.h"
+#include "script/run.h"
+#include "worker/channel.h"
+#include "worker/shared.h"
+
+struct runner {
+    struct loop loop;
+    struct channel channel;
+    struct shared *shared;
+    struct config *config;
+    struct ident incarnation, supervisor;
+    char *name;          /* of the worker */
+    char *run_directory; /* of this incarnation */
+    char **queues;
+    int32_t slots;
+    bool burst;
+
+    struct broker *broker;
+    struct ledger *starts;   /* claims in: ledger_start */
+    struct ledger *finishes; /* results out: logs, progress, finish, in this order */
+    struct claimer *claimer;
+    struct settler *settler;
+    struct announcer *announcer;
+    struct script_host host;
+    struct generation *generation; /* the newest; NULL until the first came */
+
+    struct list open_slots;  /* struct slot.node: every start that is not settled */
+    int32_t running;         /* slots whose run has not ended */
+    int32_t hooks;           /* hooks that run now */
+    int64_t done;            /* starts that ended, ever */
+    struct list dirty;       /* struct slot.dirty: progress to be written */
+    struct batch logs;
+    struct timer progress_timer; /* once a second while something is dirty */
+    struct timer tick;
+    struct timer grace;
+    bool registered, serving, draining, released, finished, reconciled, idle_said;
+    int exit_status;
+    int64_t tick_due_us, lag_us, last_done, last_stats_us;
+};
+
+/* A start from the ledger's answer to its settlement. */
+struct slot {
+    struct list node, dirty;
+    struct runner *runner;
+    struct run *run;           /* NULL once it ended */
+    struct ident id, claim;
+    char *name, *queue;
+    struct retry_policy retry;
+    int32_t priority, attempt, failures;
+    int64_t created_at_us;
+    size_t logs_pending;       /* lines not yet in the ledger: they go before the finish */
+    bool ended;
+    struct finish finish;      /* texts owned below */
+    char *result, *error, *metadata;
+    char *params;              /* kept only for a task with hooks */
+    size_t params_len;
+    int64_t progress_written_us;
+    double percent;            /* dirty progress */
+    char *progress_metadata;
+};
+
+/* slot.c */
+void slot_open(struct runner *runner, const struct ident *id, const struct ident *claim, const struct started *started);
+void slot_logs_written(struct slot *slot, size_t count);
+struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim);
+/* report.c */
+void report_init(struct runner *runner);
+void report_progress(struct slot *slot, double percent, const char *metadata);
+void report_log(struct slot *slot, const char *level, const char *text, size_t len);
+void report_forget(struct slot *slot); /* its progress goes with the finish */
+/* hook.c */
+void hook_after(struct slot *slot, enum task_status status);
+void hooks_take(struct runner *runner); /* marks that nobody alive owns */
+/* runner.c */
+void runner_changed(struct runner *runner); /* a slot, hook or settlement ended: maybe claim, maybe leave */
