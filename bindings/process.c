@@ -75,15 +75,17 @@ static int process_full_path(lua_State *L)
 static int process_duration(lua_State *L)
 {
     struct err err;
-    int64_t us = 0;
-    char number[32];
+    int64_t us;
+    char number[64]; /* of a number that is too large, the beginning is too large as well */
     const char *text = lua_tostring(L, 1);
-    if (lua_type(L, 1) == LUA_TNUMBER) {
+    if (text == NULL) {
+        return bind_fail(L, "EINVAL", "a duration is a number of seconds or a text");
+    }
+    if (lua_type(L, 1) == LUA_TNUMBER) { /* Lua's own text of it may hold an exponent */
         snprintf(number, sizeof number, "%.6f", lua_tonumber(L, 1));
         text = number;
     }
-    if (text == NULL) err_set(&err, ERR_INPUT, "a duration is a number of seconds or a text");
-    if (text == NULL || !duration_parse(text, &us, &err)) return bind_fail(L, "EINVAL", err.text);
+    if (!duration_parse(text, &us, &err)) return bind_fail(L, "EINVAL", err.text);
     lua_pushnumber(L, (double)us);
     return 1;
 }

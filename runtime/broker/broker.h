@@ -2,17 +2,26 @@
  * loses no task.
  *
  * Keys, all with the hash tag {ns} so that they share one slot:
- *   {ns}:q:QUEUE     zset   member = 16 id bytes, score = (10 - priority) * 2^42 + ready time in
- * ms: rank order, best first; ties by id {ns}:starts      hash   16 id bytes -> starts, only where
- * starts > 0 (a fresh task needs no entry) {ns}:claimed     hash   16 id bytes -> 16 token bytes,
- * score, queue: a hint that a runner holds, or that was put back with a not-before {ns}:lease zset
- * 16 id bytes, score = ms (Redis' TIME) at which it returns to its queue by itself {ns}:queues set
- * names of queues that hold or held hints {ns}:paused      set    names (a copy of the ledger's, so
- * that claims need not ask it) {ns}:runners     zset   incarnation bytes, score = ms of the last
- * claim (fair share) {ns}:epoch       string written by the keeper; missing or different = Redis
- * lost data Channels: {ns}:wake (a queue got hints; payload: queue name), {ns}:keeper (payload:
- * microseconds of the earliest run_at), {ns}:cancel (36-char id), {ns}:events (NDJSON lines, see
- * events below). */
+ *   {ns}:q:QUEUE  zset    member = 16 id bytes, score = (10 - priority) * 2^42 + ready time in ms:
+ *                         rank order, best first; ties by id
+ *   {ns}:starts   hash    16 id bytes -> starts, only where starts > 0 (a fresh task has no entry)
+ *   {ns}:claimed  hash    16 id bytes -> 16 token bytes, score, ':', queue: a hint that a runner
+ *                         holds or, under a token of zeros, one put back with a not-before
+ *   {ns}:lease    zset    16 id bytes, score = ms (Redis' TIME) at which a claimed one returns to
+ *                         its queue, at the next claim of whatever queues
+ *   {ns}:queues   set     names of queues that hold or held hints
+ *   {ns}:paused   set     names (a copy of the ledger's, so that claims need not ask it)
+ *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share)
+ *   {ns}:epoch    string  written by the keeper; missing or different = Redis lost data
+ *
+ * Channels:
+ *   {ns}:wake     a queue got hints; payload: its name
+ *   {ns}:keeper   payload: microseconds of the earliest run_at
+ *   {ns}:cancel   payload: a task's id, 36 characters
+ *   {ns}:events   payload: NDJSON lines, see broker_publish_events
+ *
+ * A script that Redis does not know yet is sent twice, so the first call of a verb may take effect
+ * after others that were started later. Nothing here depends on that order. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,10 +66,11 @@ typedef void broker_done_fn(void *arg, const struct err *err);
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg);
 
-/* Take up to max (<= 100) hints from the first non-empty unpaused queue of the list, going on to
- * the next queues when it held fewer; returns expired leases to their queues first. Fair share: no
- * more than ceil(waiting / live runners) + 0 from a queue when waiting is small. Each taken hint is
- * leased for 10 s under `token`. */
+/* Take up to max (1..100) hints from the first non-empty unpaused queue of the list, going on to
+ * the next queue only once this one is empty; returns expired leases to their queues first. Fair
+ * share: from each queue at most ceil(waiting / runners that claimed within 5 s); then `more` says
+ * that something is left, and another claim may follow at once. Each taken hint is leased for 10 s
+ * under `token`. */
 struct broker_claim {
     const struct ident *incarnation;
     const struct ident *token; /* fresh per call */
@@ -78,9 +88,9 @@ typedef void broker_claim_fn(void *arg, const struct broker_claimed *claimed,
 void broker_claim(struct broker *broker, const struct broker_claim *claim, broker_claim_fn *done,
                   void *arg);
 
-/* Settle claimed hints, touching only those still held under this token: drop = true forgets the
- * hint (started, or stale); drop = false puts it back, to be seen again after not_before_us from
- * now (not due, not mine, paused). */
+/* Settle claimed hints (1 to 1000), touching only those still held under this token: drop = true
+ * forgets the hint (started, or stale); drop = false puts it back, to be seen again after
+ * not_before_us from now (not due, not mine, paused). */
 struct broker_settle {
     struct ident id;
     struct ident token;
@@ -89,12 +99,13 @@ struct broker_settle {
 };
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
                    broker_done_fn *done, void *arg);
-/* Remove hints of tasks that are final (cancelled, deleted): any queue, claimed or not. */
+/* (1 to 1000) Remove hints of tasks that are final (cancelled, deleted): any queue, claimed or not.
+ */
 void broker_forget(struct broker *broker, const struct ident *ids, const char *const *queues,
                    size_t count, broker_done_fn *done, void *arg);
 
-/* Which of these hints does Redis neither hold waiting nor claimed? (keeper) present[i] answers
- * hints[i]. */
+/* Which of these hints (1 to 1000; an older start of the task does not count) does Redis neither
+ * hold waiting nor claimed? (keeper) present[i] answers hints[i]. */
 typedef void broker_present_fn(void *arg, const bool *present, size_t count, const struct err *err);
 void broker_present(struct broker *broker, const struct hint *hints, size_t count,
                     broker_present_fn *done, void *arg);

@@ -36,8 +36,8 @@ struct pg *pg_new(struct loop *loop, const struct pg_options *options, const str
     pg->namespace = copy(options->namespace);
     pg->application = copy(options->application);
     pg->index_plan = options->index_plan;
-    pg->statement_timeout_us = options->statement_timeout_us > 0 ? options->statement_timeout_us
-                                                                 : STATEMENT_TIMEOUT_US;
+    pg->statement_timeout_us =
+        options->statement_timeout_us > 0 ? options->statement_timeout_us : STATEMENT_TIMEOUT_US;
     pg->prepared = map_new();
     pg->next_deadline_us = INT64_MAX;
     list_init(&pg->waiting);
@@ -105,7 +105,6 @@ void pg_become(struct pg *pg, enum pg_state state)
     static const char *const names[] = { "down",       "resolving", "connecting",
                                          "setting up", "up",        "closed" };
     log_debug("postgres connection: %s -> %s", names[pg->state], names[state]);
-    timer_stop(&pg->state_timer);
     pg->state = state;
 }
 
@@ -133,7 +132,7 @@ void pg_lose(struct pg *pg, const struct err *why)
 
 void pg_set_up(struct pg *pg)
 {
-    pg->state = PG_SETTING_UP; /* not pg_become: the handshake's deadline goes on */
+    pg_become(pg, PG_SETTING_UP); /* under the handshake's deadline */
     PQsetnonblocking(pg->conn, 1);
     pg_watch(pg, UV_READABLE, on_socket);
     pg_script_start(pg, pg_job_new(PG_JOB_SCRIPT, pg_setup_sql(pg), 0));
@@ -273,16 +272,14 @@ static void on_deadline(struct timer *timer)
     const struct pg_job *late = NULL;
     int64_t now_us = clock_boot_us();
     pg->next_deadline_us = INT64_MAX;
-    LIST_EACH(node, &pg->waiting)
-    {
+    LIST_EACH (node, &pg->waiting) {
         struct pg_job *job = container_of(node, struct pg_job, node);
         if (job->deadline_us <= now_us)
             end_late_waiting(pg, job);
         else
             pg_watch_deadline(pg, job->deadline_us);
     }
-    LIST_EACH(node, &pg->sent)
-    {
+    LIST_EACH (node, &pg->sent) {
         const struct pg_job *job = container_of(node, struct pg_job, node);
         if (job->deadline_us <= now_us && !late) late = job;
         if (job->deadline_us > now_us) pg_watch_deadline(pg, job->deadline_us);

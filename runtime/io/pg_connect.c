@@ -18,9 +18,9 @@
 #include "base/mem.h"
 #include "io/pg_private.h"
 
-#define CONNECT_US        INT64_C(10000000)
+#define CONNECT_US         INT64_C(10000000)
 #define CONNECT_SEVERAL_US INT64_C(5000000) /* per attempt, when there is another host to try */
-#define OPTIONS_MAX       64
+#define OPTIONS_MAX        64
 
 struct options {
     const char *keys[OPTIONS_MAX + 1], *values[OPTIONS_MAX + 1];
@@ -88,8 +88,8 @@ static void look_up_next(struct pg *pg)
     while (pg->lookup_at < pg->given.count) {
         const struct pg_host *host = &pg->given.items[pg->lookup_at];
         if (needs_look_up(host->name)) {
-            int status = uv_getaddrinfo(&pg->loop->uv, &pg->lookup, on_looked_up, host->name, NULL,
-                                        &hints);
+            int status =
+                uv_getaddrinfo(&pg->loop->uv, &pg->lookup, on_looked_up, host->name, NULL, &hints);
             if (status == 0) pg->users++;
             if (status == 0) return;
             err_set(&pg->why, ERR_STORE, "Postgres host %s: %s", host->name, uv_strerror(status));

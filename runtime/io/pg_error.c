@@ -10,26 +10,25 @@ static const struct {
     enum err_code code;
     bool dooms; /* this server is of no use for now: reconnect, perhaps elsewhere */
 } classes[] = {
-    { "08", ERR_STORE, true },     /* connection */
-    { "22", ERR_DATA, false },     /* data */
+    { "08", ERR_STORE, true },        /* connection */
+    { "22", ERR_DATA, false },        /* data */
     { "23505", ERR_CONFLICT, false }, /* unique */
-    { "23", ERR_DATA, false },     /* other constraints */
-    { "25006", ERR_STORE, true },  /* read only: a standby */
-    { "40001", ERR_RETRY, false }, /* serialisation */
-    { "40P01", ERR_RETRY, false }, /* deadlock */
-    { "53", ERR_STORE, false },    /* disk full, too many connections, memory */
-    { "54", ERR_DATA, false },     /* a limit of the server */
-    { "55P03", ERR_STORE, false }, /* lock timeout */
-    { "57014", ERR_STORE, false }, /* statement timeout */
-    { "57P", ERR_STORE, true },    /* shutting down, starting */
-    { "58", ERR_STORE, false },    /* the server's disk */
+    { "23", ERR_DATA, false },        /* other constraints */
+    { "25006", ERR_STORE, true },     /* read only: a standby */
+    { "40001", ERR_RETRY, false },    /* serialisation */
+    { "40P01", ERR_RETRY, false },    /* deadlock */
+    { "53", ERR_STORE, false },       /* disk full, too many connections, memory */
+    { "54", ERR_DATA, false },        /* a limit of the server */
+    { "55P03", ERR_STORE, false },    /* lock timeout */
+    { "57014", ERR_STORE, false },    /* statement timeout */
+    { "57P", ERR_STORE, true },       /* shutting down, starting */
+    { "58", ERR_STORE, false },       /* the server's disk */
 };
 
 static size_t find_class(const char *sqlstate);
 static void set_line(struct err *err, enum err_code code, const char *what, const char *text);
 
-void pg_error_of_result(const PGresult *result, const char *what, struct err *err,
-                        char sqlstate[6])
+void pg_error_of_result(const PGresult *result, const char *what, struct err *err, char sqlstate[6])
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);

@@ -152,7 +152,8 @@ static void complete(struct pg *pg, struct pg_job *job)
 void pg_complete(struct pg *pg)
 {
     struct list *node;
-    while ((node = list_pop_front(&pg->ended))) complete(pg, container_of(node, struct pg_job, node));
+    while ((node = list_pop_front(&pg->ended)))
+        complete(pg, container_of(node, struct pg_job, node));
 }
 
 const char *pg_job_name(const struct pg_job *job)

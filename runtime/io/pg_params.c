@@ -10,10 +10,10 @@
 #include "base/mem.h"
 #include "io/pg.h"
 
-#define ARRAY_NULLS_AT    4
-#define ARRAY_COUNT_AT    12
-#define ARRAY_EMPTY_SIZE  12
-#define NOT_IN_ARRAY      (-1)
+#define ARRAY_NULLS_AT   4
+#define ARRAY_COUNT_AT   12
+#define ARRAY_EMPTY_SIZE 12
+#define NOT_IN_ARRAY     (-1)
 
 static const struct {
     uint32_t element, array;

@@ -117,7 +117,7 @@ void pg_watch_deadline(struct pg *pg, int64_t deadline_us);
 void pg_address_init(struct pg *pg, const char *conninfo);
 void pg_address_close(struct pg *pg);
 void pg_connect(struct pg *pg);
-char *pg_setup_sql(struct pg *pg);                         /* gives; needs a connection */
+char *pg_setup_sql(struct pg *pg);                       /* gives; needs a connection */
 char *pg_listen_sql(struct pg *pg, const char *channel); /* likewise */
 
 /* pg_job.c */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "io/redis_command.h"
 #include "io/redis_private.h"
 

@@ -1,6 +1,7 @@
 /* call.c: sends a verb's statement until it is answered, and reads the shapes that many share. */
 #include "ledger/call.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define TRIES_MAX 8

@@ -4,6 +4,9 @@
  * part two batches that met. */
 #include "ledger/ledger.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/mem.h"
 #include "io/pg.h"
 #include "ledger/call.h"

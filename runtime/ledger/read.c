@@ -34,12 +34,17 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
 
 /* Parameters: statuses name queue worker tags since until limit offset. A caller's id may be made
  * a week before its submission or a day after. */
+#define MOMENT(us) "('epoch'::timestamptz + " us " * interval '1 microsecond')"
 #define MATCHES                                                                                    \
     " ($2::text IS NULL OR t.name = $2) AND ($3::text IS NULL OR t.queue = $3)"                    \
-    " AND ($4::text IS NULL OR x.worker = $4) AND ($5::text[] IS NULL OR t.tags @> $5)"            \
-    " AND t.created_at >= since AND t.created_at < until"                      \
-    " AND t.id >= id_bound(greatest($6::timestamptz, '1970-01-10') - interval '8 days')"           \
-    " AND t.id < id_bound(least($7::timestamptz, '3000-01-01') + interval '2 days') "
+    " AND ($4::text IS NULL OR x.worker = $4)"                                                     \
+    " AND (cardinality($5::text[]) = 0 OR t.tags @> $5)"                                           \
+    " AND ($6 = 0 OR t.created_at >= " MOMENT("$6") ")"                                            \
+    " AND ($7 = 0 OR t.created_at < " MOMENT("$7") ")"                                             \
+    " AND t.id >= CASE WHEN $6 > 0 THEN id_bound(" MOMENT("$6") " - interval '8 days')"            \
+    "  ELSE '00000000-0000-0000-0000-000000000000'::uuid END"                                      \
+    " AND t.id <= CASE WHEN $7 > 0 THEN id_bound(" MOMENT("$7") " + interval '2 days')"            \
+    "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END "
 #define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
 #define OF_ALL                                                                                     \
     "SELECT t.id FROM tasks t LEFT JOIN active a ON a.id = t.id"                                   \
@@ -131,11 +136,7 @@ static void put_filter(struct pg_params *params, const struct task_filter *filte
     pg_text(params, filter->name);
     pg_text(params, filter->queue);
     pg_text(params, filter->worker);
-    if (filter->tag_count > 0) {
-        ARRAY_OF(params, PG_OID_TEXT, filter->tag_count, item_text(params, filter->tags[i]));
-    } else {
-        pg_null(params, PG_OID_TEXT_ARRAY);
-    }
+    ARRAY_OF(params, PG_OID_TEXT, filter->tag_count, item_text(params, filter->tags[i]));
     pg_int8(params, filter->since_us);
     pg_int8(params, filter->until_us);
     pg_int8(params, filter->limit);

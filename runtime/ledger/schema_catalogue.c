@@ -1,6 +1,8 @@
-/* schema_catalogue.c: The catalogue of tasks, and what is shown of queues and workers. Part of the first migration. */
+/* schema_catalogue.c: The catalogue of tasks, and what is shown of queues and workers.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_catalogue[] =
     "CREATE FUNCTION publish(publisher uuid, load json) RETURNS void LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT AS $$\n"
@@ -47,7 +49,8 @@ const char schema_catalogue[] =
     "CREATE FUNCTION queues_json() RETURNS json STABLE\n"
     "SET search_path FROM CURRENT SET enable_seqscan = on\n"
     "LANGUAGE sql AS $$\n"
-    "  SELECT json_build_object('queues', coalesce(json_agg(row_to_json(r) ORDER BY r.name), '[]'))\n"
+    "  SELECT json_build_object('queues',\n"
+    "    coalesce(json_agg(row_to_json(r) ORDER BY r.name), '[]'))\n"
     "  FROM (\n"
     "    SELECT n.name, coalesce(a.waiting, 0) AS waiting, coalesce(a.delayed, 0) AS delayed,\n"
     "      coalesce(a.running, 0) AS running,\n"
@@ -67,7 +70,8 @@ const char schema_catalogue[] =
     "      FROM active GROUP BY queue) a ON a.queue = n.name) r\n"
     "$$;\n"
     "CREATE FUNCTION workers_json() RETURNS json STABLE\n"
-    "RETURN (SELECT json_build_object('workers', coalesce(json_agg(row_to_json(r) ORDER BY r.name), '[]'))\n"
+    "RETURN (SELECT json_build_object('workers',\n"
+    "    coalesce(json_agg(row_to_json(r) ORDER BY r.name), '[]'))\n"
     "  FROM (\n"
     "    SELECT s.name, s.host, s.pid, time_word(s.started_at) AS started_at, s.queues,\n"
     "      coalesce(x.running, 0) AS running, coalesce(x.rate, 0) AS rate,\n"

@@ -1,6 +1,8 @@
-/* schema_ends.c: Ends and releases decided outside the worker that held the task. Part of the first migration. */
+/* schema_ends.c: Ends and releases decided outside the worker that held the task.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_ends[] =
     /* Ends rows from outside their worker: cancel, expiry, a spent budget, an unknown
      * name. The caller holds their locks. */
@@ -112,7 +114,8 @@ const char schema_ends[] =
      * statement of it can be under way any more. Then waiting rows past their expiry. */
     "CREATE FUNCTION sweep()\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = on SET enable_hashjoin = on\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
+    "SET enable_seqscan = on SET enable_hashjoin = on\n"
     "AS $$\n"
     "DECLARE\n"
     "  ended uuid[];\n"
@@ -134,7 +137,8 @@ const char schema_ends[] =
     /* Notes who carries and serves what, which queues are full, and ends what is due
      * and has not been carried for the grace while its queue was served. */
     "CREATE FUNCTION end_unknown(grace interval, max_waiting bigint) RETURNS bigint\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = on SET enable_hashjoin = on\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
+    "SET enable_seqscan = on SET enable_hashjoin = on\n"
     "AS $$\n"
     "DECLARE\n"
     "  served text[];\n"
@@ -146,7 +150,8 @@ const char schema_ends[] =
     "  ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at;\n"
     "  served := ARRAY(SELECT DISTINCT q FROM workers w, unnest(w.queues) q\n"
     "          WHERE w.state = 'alive' AND w.carries IS NOT NULL);\n"
-    "  INSERT INTO queues (name) SELECT q FROM unnest(served) q ORDER BY 1 ON CONFLICT DO NOTHING;\n"
+    "  INSERT INTO queues (name) SELECT q FROM unnest(served) q ORDER BY 1\n"
+    "  ON CONFLICT DO NOTHING;\n"
     "  UPDATE queues q SET served_since = CASE WHEN q.name = ANY (served) THEN now() END\n"
     "  WHERE (q.name = ANY (served)) = (q.served_since IS NULL);\n"
     "  WITH waiting AS (SELECT a.queue FROM active a WHERE a.status IN (0, 2)\n"
@@ -161,5 +166,5 @@ const char schema_ends[] =
     "      AND q.served_since <= now() - grace\n"
     "      AND (c.seen_at IS NULL OR c.seen_at < now() - grace)\n"
     "    ORDER BY a.id LIMIT 10000 FOR UPDATE OF a SKIP LOCKED);\n"
-    "  RETURN end_rows(ids, 4::smallint, 'unknown_task', 'no worker carries a task of this name');\n"
+    "  RETURN end_rows(ids, 4::smallint, 'unknown_task', 'no worker carries this task');\n"
     "END $$;\n";

@@ -1,11 +1,13 @@
-/* schema_operate.c: What operators do to tasks: cancel, retry, delete. Part of the first migration. */
+/* schema_operate.c: What operators do to tasks: cancel, retry, delete.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_operate[] =
     "CREATE TYPE operated AS (n bigint, answer text, id uuid, starts integer, priority smallint,\n"
     "            run_at timestamptz, queue text);\n"
-    "CREATE FUNCTION operated_json(id uuid, status text, task_status text, message text, queue text)\n"
-    "RETURNS text STABLE\n"
+    "CREATE FUNCTION operated_json(id uuid, status text, task_status text, message text,\n"
+    "               queue text) RETURNS text STABLE\n"
     "RETURN (SELECT row_to_json(j)::text FROM (SELECT id AS task_id, operated_json.status,\n"
     "  operated_json.task_status, operated_json.message, operated_json.queue) j);\n"
     /* Each of these locks first and then looks: the second statement of a function

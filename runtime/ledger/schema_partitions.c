@@ -1,6 +1,9 @@
-/* schema_partitions.c: Weekly partitions by id: made ahead, dropped when all that lies in them has ended. Part of the first migration. */
+/* schema_partitions.c: Weekly partitions by id: made ahead, dropped when all that lies in
+ * them has ended.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_partitions[] =
     /* Weekly partitions by id. Attaching an empty table takes no lock that a start
      * or a finish would wait for. Two callers at once: the second finds them made. */
@@ -32,7 +35,8 @@ const char schema_partitions[] =
     "SELECT substr(relname, 7) AS suffix, id_bound(start) AS low,\n"
     "  id_bound(start + interval '1 week') AS high, start + interval '1 week' AS ends_at\n"
     "FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid,\n"
-    "  LATERAL (SELECT to_date(substr(relname, 7), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC') s(start)\n"
+    "  LATERAL (SELECT to_date(substr(relname, 7), 'YYYYMMDD')::timestamp\n"
+    "      AT TIME ZONE 'UTC') s (start)\n"
     "WHERE inhparent = 'tasks'::regclass;\n"
     /* Weeks of which every task is final and ended before the cutoff. None that a
      * caller may still give ids of. */

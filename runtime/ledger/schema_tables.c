@@ -1,6 +1,8 @@
-/* schema_tables.c: The tables. See ledger.h for what each means. Part of the first migration. */
+/* schema_tables.c: The tables. See ledger.h for what each means.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_tables[] =
     /* What was asked. Never updated. */
     "CREATE TABLE tasks (\n"

@@ -1,22 +1,25 @@
-/* schema_words.c: The words of the contract: what a task looks like from outside, said in one place. Part of the first migration. */
+/* schema_words.c: The words of the contract: what a task looks like from outside, said in
+ * one place.
+ * Part of the first migration. */
 #include "ledger/schema.h"
 
+/* clang-format off */
 const char schema_words[] =
     /* Ids begin with milliseconds: the least id of a moment. */
-    "CREATE FUNCTION id_bound(at timestamptz) RETURNS uuid IMMUTABLE\n"
+    "CREATE FUNCTION id_bound(at timestamptz) RETURNS uuid STABLE\n"
     "RETURN (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')\n"
     "    || repeat('0', 20))::uuid;\n"
     "CREATE FUNCTION status_word(status smallint) RETURNS text IMMUTABLE\n"
     "RETURN (ARRAY['PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED'])[status + 1];\n"
     "CREATE FUNCTION time_word(at timestamptz) RETURNS text STABLE\n"
     "RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"');\n"
-    "CREATE FUNCTION micros(at timestamptz) RETURNS bigint IMMUTABLE\n"
+    "CREATE FUNCTION micros(at timestamptz) RETURNS bigint STABLE\n"
     "RETURN (extract(epoch FROM at) * 1000000)::bigint;\n"
     "CREATE FUNCTION make_error(kind text, message text, attempt integer) RETURNS jsonb STABLE\n"
     "RETURN jsonb_build_object('kind', kind, 'message', message, 'traceback', null,\n"
     "             'attempt', attempt, 'at', time_word(now()));\n"
     /* The keys of an error in the order of the contract; details only when given. */
-    "CREATE FUNCTION error_json(error jsonb) RETURNS json IMMUTABLE\n"
+    "CREATE FUNCTION error_json(error jsonb) RETURNS json STABLE\n"
     "RETURN CASE WHEN error IS NULL THEN NULL\n"
     "  WHEN error ? 'details' THEN (SELECT row_to_json(e) FROM (SELECT error->'kind' AS kind,\n"
     "    error->'message' AS message, error->'traceback' AS traceback,\n"
@@ -24,7 +27,7 @@ const char schema_words[] =
     "  ELSE (SELECT row_to_json(e) FROM (SELECT error->'kind' AS kind,\n"
     "    error->'message' AS message, error->'traceback' AS traceback,\n"
     "    error->'attempt' AS attempt, error->'at' AS at) e) END;\n"
-    "CREATE FUNCTION masked(parameters jsonb, secrets text[]) RETURNS jsonb IMMUTABLE\n"
+    "CREATE FUNCTION masked(parameters jsonb, secrets text[]) RETURNS jsonb STABLE\n"
     "RETURN CASE WHEN secrets IS NULL OR NOT parameters ?| secrets THEN parameters\n"
     "  ELSE (SELECT jsonb_object_agg(p.key, CASE WHEN p.key = ANY (secrets)\n"
     "       THEN '\"********\"'::jsonb ELSE p.value END)\n"
@@ -70,7 +73,8 @@ const char schema_words[] =
     "  i.parent_id, i.created_by, i.error, i.result_available) j);\n"
     "CREATE FUNCTION result_json(i task_info) RETURNS text STABLE\n"
     "RETURN left(info_json(i)::text, -1) || ',\"result\":' || coalesce(i.result::text, 'null')\n"
-    "  || ',\"errors\":' || coalesce((SELECT json_agg(error_json(e.error) ORDER BY e.attempt)::text\n"
+    "  || ',\"errors\":' || coalesce((\n"
+    "    SELECT json_agg(error_json(e.error) ORDER BY e.attempt)::text\n"
     "    FROM (SELECT attempt, error FROM attempts WHERE id = i.task_id AND error IS NOT NULL\n"
     "       UNION ALL\n"
     "       SELECT attempt, error FROM outcomes WHERE id = i.task_id AND error IS NOT NULL)\n"

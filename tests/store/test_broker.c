@@ -294,8 +294,9 @@ static void little_work_is_shared_among_the_live_runners(void **state)
     for (uint8_t n = 1; n <= 5; n++) push(at, plain(n));
     start_claim(at, &at->other_runner, ident_random(), 1, QUEUES("nothing"));
     expect_ok(at);
-    claim(at, 100); /* two live: half of five */
-    assert_claimed(at, "1 2 3");
+    push(at, hint_of(9, "low", 5, NOW_US, 0));
+    claim_from(at, 100, QUEUES("default", "low")); /* two live: half of five */
+    assert_claimed(at, "1 2 3");                   /* and nothing of low while default holds more */
     assert_true(at->more);
     RAW(at, "ZADD", "{t}:runners", "1", "somebody of long ago");
     claim(at, 100);

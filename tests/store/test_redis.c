@@ -417,6 +417,18 @@ static void a_subscription_stands_again_after_a_restart(void **state)
     redis_free(listener);
 }
 
+static void a_silent_server_is_noticed_within_ten_seconds(void **state)
+{
+    struct fixture *at = *state;
+    turn_until(at, &at->connected, 1);
+    int64_t begin_us = clock_boot_us();
+    test_redis_kill(at->server, SIGSTOP);
+    turn_until(at, &at->lost, 1);
+    assert_in_range(clock_boot_us() - begin_us, 1000000, 10000000);
+    test_redis_kill(at->server, SIGCONT);
+    turn_until(at, &at->connected, 2);
+}
+
 static void no_descriptor_is_inherited(void **state)
 {
     struct fixture *at = *state;
@@ -565,6 +577,7 @@ int main(void)
         TEST(the_password_and_database_are_given_at_each_connect),
         TEST(a_read_only_server_is_left_and_a_full_one_is_not),
         TEST(a_subscription_stands_again_after_a_restart),
+        TEST(a_silent_server_is_noticed_within_ten_seconds),
         TEST(no_descriptor_is_inherited),
         TEST(tcp_tries_each_address_of_a_name_and_tells_a_refusal_at_once),
         TEST(freeing_while_it_connects_or_looks_up_a_name_is_safe),
