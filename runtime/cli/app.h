@@ -12,6 +12,13 @@
 #include "lifecycle/await.h"
 #include "loop/loop.h"
 
+/* What the stores say while a command waits. Set before they are opened; each may be NULL. */
+struct app_news {
+    void *arg;
+    void (*control)(void *arg);                             /* NOTIFY of ledger_listen */
+    void (*event)(void *arg, const char *line, size_t len); /* a line of BROKER_EVENTS */
+};
+
 struct app {
     struct config *config;
     struct loop loop;         /* initialised before a command runs */
@@ -20,6 +27,12 @@ struct app {
     bool json;                /* --json */
     bool colour;              /* stdout is a terminal and NO_COLOR is not set */
     bool terminal_err;        /* stderr is a terminal: progress bars */
+    bool terminal_out;        /* stdout is a terminal: nothing wider than it */
+    struct app_news news;
+    /* private */
+    struct timer deadline;
+    bool is_late;
+    struct err ledger_why;    /* why Postgres was lost last */
 };
 
 /* One option of a command; the same row gives parsing, help and completion. */
@@ -44,6 +57,7 @@ struct command {
     const struct cli_option *options; /* ends with name NULL; --json and --help are everywhere */
     int (*run)(struct app *app, const struct cli_args *args);
     bool hidden;
+    bool offline;          /* works without settings: app.config may be NULL */
 };
 /* Each file of cli/ defines its commands; main.c lists them in help order. */
 
@@ -52,6 +66,17 @@ bool cli_has(const struct cli_args *args, const char *name);
 size_t cli_count(const struct cli_args *args, const char *name);
 const char *cli_at(const struct cli_args *args, const char *name, size_t i);
 
+/* Of main.c: app_init before all else, app_close at the end (what was opened, then the loop). */
+void app_init(struct app *app);
+/* Turns the loop until is_true says so, at_most_us at the most; gives its last word. */
+bool app_wait_until(struct app *app, bool (*is_true)(const struct app *app), int64_t at_most_us);
+/* For commands that ask or tell something and go: Redis starts connecting, Postgres answers, the
+ * schema is there and ours. Quiet: connection troubles are the command's to tell, not the log's. */
+MUSTUSE bool app_open_stores(struct app *app, struct err *err);
+/* Gives Redis up to at_most_us to come up. */
+bool app_wait_broker(struct app *app, int64_t at_most_us);
+/* Waits until Redis has taken all that was sent to it so far. */
+void app_flush_broker(struct app *app);
 /* Open and wait until it answers, 5 s at most. false: ERR_STORE names host and remedy. */
 MUSTUSE bool app_open_ledger(struct app *app, struct err *err);
 /* Starts connecting; a Redis that is away is not an error here. */

@@ -34,6 +34,7 @@ static void start_clock(struct run *run, int64_t timeout_us);
 static void run_resume(struct run *run);
 static bool prepare_values(struct run *run, int *count);
 static int resume_slice(struct run *run, int count, bool *was_interrupted);
+static int deliver(lua_State *L);
 static void extend_others(const struct run *run, int64_t from_us, int64_t to_us);
 static void after_slice(struct run *run, int status, bool was_interrupted);
 static void after_yield(struct run *run);

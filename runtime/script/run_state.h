@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "script/definition.h"
 #include "script/run.h"
 #include "script/vm.h"
@@ -21,8 +22,10 @@ struct generation {
     struct vm *vm;
     struct task_definition *definitions;
     size_t definition_count;
+    struct map *by_name;
     struct list ready; /* runs, in the order in which they became ready */
-    struct defer turn; /* works the list off */
+    struct list round; /* those of them that this turn works off */
+    struct defer turn;
     size_t alive, refs;
     bool is_retired;
 };
@@ -83,10 +86,16 @@ struct run {
 };
 
 /* ---- run.c ---- */
+void run_turn(struct defer *defer); /* of generation->turn */
 void run_make_ready(struct run *run);
 void run_log(struct run *run, const char *level, const char *text, size_t len); /* cleans and cuts */
 int64_t run_limit_us(const struct run *run);                                   /* when it must be off the CPU */
 void run_arm_timer(struct run *run);
+
+/* ---- run_wait.c ---- */
+void run_abandon(struct run *run);  /* whatever wait is pending, or woken and not delivered */
+void run_clean_up(struct run *run);
+void run_on_sleep_over(struct timer *timer);
 
 /* ---- run_begin.c: makes the coroutine and its arguments ---- */
 bool run_begin(struct run *run, int *argument_count); /* false: decided */

@@ -10,15 +10,6 @@
 #include "base/mem.h"
 #include "support/ledger_fixture.h"
 
-static const char *text_of(struct ident id)
-{
-    static char texts[4][IDENT_TEXT_SIZE];
-    static int turn;
-    char *text = texts[turn++ % 4];
-    ident_text(&id, text);
-    return text;
-}
-
 /* ---- submit ---- */
 
 static void insert_answers_new_and_duplicate_and_conflict(void **state)
@@ -401,8 +392,6 @@ static void a_zombie_that_was_released_is_fenced(void **state)
     assert_int_equal(finish_one(&owner, &again).verdict, FINISH_FENCED);
     assert_int_equal(sql_int("SELECT count(*) FROM outcomes"), 0);
 }
-
-#define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, ledger_open, ledger_close)
 
 int main(void)
 {

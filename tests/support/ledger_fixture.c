@@ -27,7 +27,9 @@ int ledger_server_start(void **state)
     (void)state;
     postgres = test_postgres_start();
     raw = PQconnectdb(test_postgres_conninfo(postgres));
-    return PQstatus(raw) == CONNECTION_OK ? 0 : -1;
+    if (PQstatus(raw) != CONNECTION_OK) return -1;
+    sql("SET client_min_messages TO warning");
+    return 0;
 }
 
 int ledger_server_stop(void **state)
@@ -112,16 +114,12 @@ void on_operate(void *arg, const char *json, size_t len, const struct ledger_hin
     on_hints(arg, hints, err);
 }
 
-const char *sql(const char *format, ...)
+static const char *run_sql(const char *format, va_list args)
 {
     static char values[4][65536];
     static int turn;
-    char text[4096];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    assert_true(len > 0 && (size_t)len < sizeof text);
+    char *text;
+    assert_true(vasprintf(&text, format, args) > 0);
     PGresult *result = PQexec(raw, text);
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
@@ -131,17 +129,40 @@ const char *sql(const char *format, ...)
     bool has_value = PQntuples(result) > 0 && PQnfields(result) > 0;
     snprintf(value, sizeof values[0], "%s", has_value ? PQgetvalue(result, 0, 0) : "");
     PQclear(result);
+    free(text);
+    return value;
+}
+
+const char *sql(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *value = run_sql(format, args);
+    va_end(args);
     return value;
 }
 
 int64_t sql_int(const char *format, ...)
 {
-    char text[4096];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    const char *value = run_sql(format, args);
     va_end(args);
-    return strtoll(sql("%s", text), NULL, 10);
+    return strtoll(value, NULL, 10);
+}
+
+const char *field(const char *path)
+{
+    return sql("SELECT $J$%s$J$::json #>> '{%s}'", answer.json, path);
+}
+
+const char *text_of(struct ident id)
+{
+    static char texts[4][IDENT_TEXT_SIZE];
+    static int turn;
+    char *text = texts[turn++ % 4];
+    ident_text(&id, text);
+    return text;
 }
 
 struct submission submission_of(const char *name)

@@ -47,6 +47,8 @@ void wait_for(const bool *done);
 /* SQL in the namespace, past the ledger. The first value as text ("" when null or none), good
  * until four calls later. */
 const char *sql(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *field(const char *path); /* of answer.json, as "tasks,0,status" */
+const char *text_of(struct ident id); /* good until four calls later, as sql() */
 int64_t sql_int(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The plainest submission of task "greet", queue "default"; change what the test is about. */
@@ -69,3 +71,5 @@ extern bool start_owner_alive;
 struct ident started_by(const struct ident *owner, struct ident id, int32_t starts); /* claim */
 struct finish finish_of(struct ident id, struct ident claim, enum task_status status);
 struct finished finish_one(const struct ident *owner, const struct finish *finish);
+
+#define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, ledger_open, ledger_close)

@@ -197,6 +197,8 @@ static struct script_run *run_piece(struct script_harness *harness, const char *
     struct generation *generation = script_load(harness, body);
     struct script_run *run = script_start(harness, generation, -1);
     script_wait(run);
+    assert_int_equal(generation_alive(generation), 0);
+    assert_int_equal(generation_refs(generation), 0);
     generation_retire(generation);
     return run;
 }

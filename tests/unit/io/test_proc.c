@@ -1,126 +1,8 @@
-/* test_proc.c: proc.h with real processes. The program is its own helper: `test_proc MODE` plays
- * the part of a parent that dies and the like. Nothing here sleeps: an end is seen by on_exit, by a
- * pidfd, or by the end of file of a pipe that only the processes in question hold. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* test_proc.c: starting and reaping real processes (proc.c). */
+#include "unit/io/proc_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/pidfd.h>
+#include <grp.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "base/mem.h"
-#include "io/proc.h"
-
-#define PATIENCE_MS 30000
-
-static struct loop loop;
-static struct timer guard; /* keeps the loop alive, and fails a test that waits in vain */
-static char self_path[4096];
-
-struct ending {
-    int calls;
-    struct proc_exit how;
-};
-
-static void on_guard(struct timer *timer)
-{
-    (void)timer;
-    fail_msg("nothing happened for %d ms", PATIENCE_MS);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    loop_init(&loop);
-    timer_init(&loop, &guard, on_guard);
-    timer_start(&guard, PATIENCE_MS * 1000);
-    proc_init(&loop, true);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    proc_kill_descendants_but(NULL, 0);
-    timer_close(&guard, NULL);
-    proc_close();
-    loop_close(&loop);
-    return 0;
-}
-
-static void on_exit_count(void *arg, struct proc *proc, struct proc_exit how)
-{
-    struct ending *ending = arg;
-    assert_true(proc_pid(proc) > 0);
-    ending->calls++;
-    ending->how = how;
-}
-
-static void await(const struct ending *ending)
-{
-    while (ending->calls == 0) loop_turn(&loop, true);
-}
-
-static struct proc *start(const struct proc_options *options, struct ending *ending)
-{
-    struct proc *proc = NULL;
-    struct err err = { 0 };
-    *ending = (struct ending){ 0 };
-    if (!proc_start(options, on_exit_count, ending, &proc, &err)) fail_msg("%s", err.text);
-    return proc;
-}
-
-static void make_pipe(int ends[2]) { assert_int_equal(pipe2(ends, O_CLOEXEC), 0); }
-
-static bool is_readable_soon(int fd, int patience_ms)
-{
-    struct pollfd ready = { .fd = fd, .events = POLLIN };
-    int count;
-    do count = poll(&ready, 1, patience_ms);
-    while (count < 0 && errno == EINTR); /* by SIGCHLD */
-    return count == 1;
-}
-
-/* Reads until the end of file, with patience. */
-static char *read_all(int fd)
-{
-    struct buf text = BUF_EMPTY;
-    for (;;) {
-        if (!is_readable_soon(fd, PATIENCE_MS)) fail_msg("no end of file");
-        ssize_t len = read(fd, buf_reserve(&text, 4096), 4096);
-        assert_true(len >= 0);
-        if (len == 0) break;
-        text.len += (size_t)len;
-    }
-    close(fd);
-    return buf_take(&text);
-}
-
-/* Reads one number that ends in a line feed. */
-static pid_t read_pid(int fd)
-{
-    char text[32];
-    size_t len = 0;
-    do {
-        if (!is_readable_soon(fd, PATIENCE_MS)) fail_msg("no number came");
-        assert_true(len < sizeof text - 1);
-        assert_int_equal(read(fd, text + len, 1), 1);
-    } while (text[len++] != '\n');
-    text[len] = '\0';
-    return (pid_t)strtol(text, NULL, 10);
-}
 
 /* Runs to the end; gives what it wrote to its standard output. */
 static char *output_of(struct proc_options options, struct ending *ending)
@@ -135,44 +17,6 @@ static char *output_of(struct proc_options options, struct ending *ending)
     await(ending);
     return text;
 }
-
-static struct proc *start_shell(const char *script, const char *entry, int out,
-                                struct ending *ending)
-{
-    struct proc_options options = PROC_OPTIONS;
-    options.argv = (const char *[]){ "sh", "-c", script, NULL };
-    options.env = (const char *[]){ entry, NULL };
-    options.fds = (int[]){ -1, out, -1 };
-    options.fd_count = 3;
-    return start(&options, ending);
-}
-
-static bool is_gone_soon(pid_t pid)
-{
-    int fd = pidfd_open(pid, 0);
-    if (fd < 0) return errno == ESRCH;
-    bool gone = is_readable_soon(fd, PATIENCE_MS);
-    close(fd);
-    return gone;
-}
-
-static bool is_alive(pid_t pid)
-{
-    int fd = pidfd_open(pid, 0);
-    if (fd < 0) return false;
-    bool alive = !is_readable_soon(fd, 0);
-    close(fd);
-    return alive;
-}
-
-static void make_marker(char out[64])
-{
-    static int count;
-    snprintf(out, 64, "CTUTOR_RUN=test-%d-%d-%lld", (int)getpid(), ++count,
-             (long long)clock_boot_us());
-}
-
-/* ---- starting ---- */
 
 static void exit_code_and_signal_are_told(void **state)
 {
@@ -390,10 +234,15 @@ static void user_is_the_one_given(void **state)
     if (geteuid() != 0) skip();
     struct proc_options options = PROC_OPTIONS;
     struct ending ending;
+    gid_t before[64], extra = 4;
+    int count = getgroups(64, before);
+    assert_true(count >= 0);
+    assert_int_equal(setgroups(1, &extra), 0);
     options.argv = (const char *[]){ "sh", "-c", "id -u; id -g; id -G", NULL };
     options.uid = 65534;
     options.gid = 65533;
     char *text = output_of(options, &ending);
+    assert_int_equal(setgroups((size_t)count, before), 0);
     assert_string_equal(text, "65534\n65533\n65533\n");
     free(text);
 }
@@ -418,7 +267,11 @@ static void failed_start_says_why(void **state)
     assert_refused(&options, "cannot start no-such-program: no such program in PATH");
     options.argv = (const char *[]){ "true", NULL };
     options.path = "/nowhere:usr/bin";
+    int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(chdir("/"), 0);
     assert_refused(&options, "cannot start true: no such program in PATH");
+    assert_int_equal(fchdir(here), 0);
+    close(here);
     options.path = NULL;
     options.cwd = "/no/such/dir";
     assert_refused(&options, "cannot change to directory /no/such/dir: No such file or directory");
@@ -520,187 +373,10 @@ static void adopted_orphan_leaves_no_zombie(void **state)
     close(out[1]);
 }
 
-/* ---- killing trees ---- */
-
-/* Forked twice, in a session of its own, its parents gone: tells its pid and stays. */
-#define DAEMON      "(setsid sh -c 'echo $$; exec sleep 1000' &) ; "
-#define BARE_DAEMON "(env -i setsid sh -c 'echo $$; exec sleep 1000' &) ; "
-
-static void daemon_is_found_by_its_marker(void **state)
-{
-    (void)state;
-    int out[2];
-    char marker[64], prefix[64];
-    make_pipe(out);
-    make_marker(marker);
-    struct ending ending;
-    start_shell(DAEMON "exit 0", marker, out[1], &ending);
-    pid_t strayed = read_pid(out[0]);
-    await(&ending);
-    snprintf(prefix, sizeof prefix, "%.*s", (int)strlen(marker) - 1, marker);
-    assert_int_equal(proc_kill_tree(0, prefix), 0); /* the whole entry counts */
-    assert_int_equal(proc_kill_tree(0, ""), 0);
-    assert_int_equal(proc_kill_tree(0, NULL), 0);
-    assert_true(is_alive(strayed));
-    assert_int_equal(proc_kill_tree(0, marker), 1);
-    assert_true(is_gone_soon(strayed));
-    assert_int_equal(proc_kill_tree(0, marker), 0);
-    close(out[0]);
-    close(out[1]);
-}
-
-/* `setsid` here is a child of the living root: neither marker nor group nor session tell. */
-static void tree_is_found_below_its_root(void **state)
-{
-    (void)state;
-    int out[2];
-    make_pipe(out);
-    struct ending ending;
-    struct proc *root = start_shell("env -i setsid sh -c 'sleep 1000 & echo $$; wait' & wait", NULL,
-                                    out[1], &ending);
-    close(out[1]);
-    pid_t grandchild = read_pid(out[0]);
-    assert_int_not_equal(getsid(grandchild), proc_pid(root));
-    assert_true(proc_kill_tree(proc_pid(root), NULL) >= 3);
-    char *rest = read_all(out[0]); /* nobody holds the pipe any more */
-    free(rest);
-    await(&ending);
-    assert_int_equal(ending.how.signal, SIGKILL);
-}
-
-static void group_of_a_dead_root_is_found(void **state)
-{
-    (void)state;
-    int out[2];
-    make_pipe(out);
-    struct ending ending;
-    struct proc *root = start_shell("env -i sleep 1000 & echo $!", NULL, out[1], &ending);
-    pid_t root_pid = proc_pid(root), member = read_pid(out[0]);
-    await(&ending);
-    assert_true(is_alive(member));
-    assert_int_equal(proc_kill_tree(root_pid, NULL), 1);
-    assert_true(is_gone_soon(member));
-    close(out[0]);
-    close(out[1]);
-}
-
-static void bare_daemon_is_found_as_an_adopted_orphan(void **state)
-{
-    (void)state;
-    int out[2];
-    char marker[64];
-    make_pipe(out);
-    make_marker(marker);
-    struct ending ending;
-    struct proc *root = start_shell(BARE_DAEMON "exit 0", marker, out[1], &ending);
-    pid_t root_pid = proc_pid(root), strayed = read_pid(out[0]);
-    await(&ending);
-    proc_kill_tree(root_pid, marker);
-    assert_true(is_alive(strayed)); /* what this cannot find, see proc.h */
-    assert_int_equal(proc_kill_descendants_but(NULL, 0), 1);
-    assert_true(is_gone_soon(strayed));
-    close(out[0]);
-    close(out[1]);
-}
-
-static void spared_children_keep_their_descendants(void **state)
-{
-    (void)state;
-    int kept[2], lost[2];
-    make_pipe(kept);
-    make_pipe(lost);
-    struct ending kept_ending, lost_ending;
-    /* Two below each: one child, and one orphan whose session still is that of the root. */
-    const char *script = "(sleep 1000 & echo $!); sleep 1000 & echo $!; wait";
-    struct proc *spared = start_shell(script, NULL, kept[1], &kept_ending);
-    start_shell(script, NULL, lost[1], &lost_ending);
-    pid_t kept_pids[2], lost_pids[2];
-    for (int i = 0; i < 2; i++) kept_pids[i] = read_pid(kept[0]), lost_pids[i] = read_pid(lost[0]);
-    assert_int_equal(proc_kill_descendants_but((pid_t[]){ proc_pid(spared) }, 1), 3);
-    await(&lost_ending);
-    for (int i = 0; i < 2; i++) {
-        assert_true(is_gone_soon(lost_pids[i]));
-        assert_true(is_alive(kept_pids[i]));
-    }
-    assert_int_equal(kept_ending.calls, 0);
-    assert_int_equal(proc_kill_descendants_but(NULL, 0), 3);
-    await(&kept_ending);
-    for (int i = 0; i < 2; i++) close(kept[i]), close(lost[i]);
-}
-
-static int helper_suicide(const char *marker)
-{
-    size_t found = proc_kill_tree(0, marker);
-    found += proc_kill_tree(getpid(), NULL) + proc_kill_tree(1, NULL);
-    return found == 0 ? 42 : 1;
-}
-
-static void caller_is_never_killed(void **state)
-{
-    (void)state;
-    char marker[64];
-    make_marker(marker);
-    struct proc_options options = PROC_OPTIONS;
-    struct ending ending;
-    options.argv = (const char *[]){ self_path, "suicide", marker, NULL };
-    options.env = (const char *[]){ marker, NULL };
-    options.fds = (int[]){ -1, -1, STDERR_FILENO };
-    options.fd_count = 3;
-    start(&options, &ending);
-    await(&ending);
-    assert_int_equal(ending.how.code, 42);
-}
-
-/* Every process forks for ever, some into sessions of their own; the first that may not writes. */
-#define BOMB                                                                                       \
-    "import os\n"                                                                                  \
-    "told = False\n"                                                                               \
-    "while True:\n"                                                                                \
-    "    try:\n"                                                                                   \
-    "        if os.fork() == 0 and os.getpid() % 2: os.setsid()\n"                                 \
-    "    except OSError:\n"                                                                        \
-    "        if not told: os.write(1, b'x'); told = True\n"
-
-static void fork_bomb_is_killed(void **state)
-{
-    (void)state;
-    if (geteuid() != 0)
-        skip(); /* the limit counts all processes of a user, so it takes a fresh one */
-    for (int by_marker = 0; by_marker < 2; by_marker++) {
-        int out[2];
-        char marker[64], first;
-        make_pipe(out);
-        make_marker(marker);
-        struct proc_options options = PROC_OPTIONS;
-        struct ending ending;
-        options.argv = (const char *[]){ "/usr/bin/python3", "-SEBc", BOMB, NULL };
-        options.env = (const char *[]){ marker, NULL };
-        options.uid = options.gid = 300000 + (uid_t)getpid();
-        options.limits.processes = 60;
-        options.fds = (int[]){ -1, out[1], STDERR_FILENO };
-        options.fd_count = 3;
-        struct proc *root = start(&options, &ending);
-        close(out[1]);
-        assert_true(is_readable_soon(out[0], PATIENCE_MS));
-        assert_int_equal(read(out[0], &first, 1), 1);
-        size_t found =
-            by_marker == 1 ? proc_kill_tree(0, marker) : proc_kill_tree(proc_pid(root), NULL);
-        assert_in_range(found, 30, 1000);
-        char *rest = read_all(out[0]); /* nobody holds the pipe any more */
-        free(rest);
-        await(&ending);
-        assert_int_equal(ending.how.signal, SIGKILL);
-        assert_int_equal(proc_kill_tree(0, marker), 0);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    ssize_t len = readlink("/proc/self/exe", self_path, sizeof self_path - 1);
-    if (len < 0) return 1;
     if (argc > 1 && strcmp(argv[1], "parent") == 0) return helper_parent();
-    if (argc > 2 && strcmp(argv[1], "suicide") == 0) return helper_suicide(argv[2]);
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    find_self();
     const struct CMUnitTest tests[] = {
         TEST(exit_code_and_signal_are_told),
         TEST(end_is_told_after_start_returned),
@@ -720,13 +396,6 @@ int main(int argc, char **argv)
         TEST(loop_runs_as_long_as_an_end_is_owed),
         TEST(children_die_with_their_parent),
         TEST(adopted_orphan_leaves_no_zombie),
-        TEST(daemon_is_found_by_its_marker),
-        TEST(tree_is_found_below_its_root),
-        TEST(group_of_a_dead_root_is_found),
-        TEST(bare_daemon_is_found_as_an_adopted_orphan),
-        TEST(spared_children_keep_their_descendants),
-        TEST(caller_is_never_killed),
-        TEST(fork_bomb_is_killed),
     };
     return cmocka_run_group_tests_name("proc", tests, NULL, NULL);
 }

@@ -1,0 +1,311 @@
+/* Heartbeats, deaths, sweeps, unknown tasks and the hooks they leave, on a real Postgres. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "support/ledger_fixture.h"
+
+static void release(struct ident owner, struct ident culprit, bool timeout)
+{
+    struct death death = { owner, culprit, timeout, -1 };
+    AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
+}
+
+static const struct ident nobody;
+
+struct beat {
+    bool done;
+    size_t alive, cancels;
+    struct cancel_mark cancel;
+    char paused[200];
+    bool hooks_owed, controls;
+};
+
+static void on_beat(void *arg, const struct heartbeat_answer *heard, const struct err *err)
+{
+    struct beat *beat = arg;
+    if (err) fail_msg("%s", err->text);
+    *beat = (struct beat){ .done = true,
+                           .alive = heard->alive_count,
+                           .cancels = heard->cancel_count,
+                           .hooks_owed = heard->hooks_owed,
+                           .controls = heard->controls };
+    if (heard->cancel_count) beat->cancel = heard->cancels[0];
+    strncpy(beat->paused, heard->paused, sizeof beat->paused - 1);
+}
+
+static struct beat beat_of(struct ident one, struct ident two)
+{
+    struct heartbeat beats[] = { { one, "{\"running\": 2}" }, { two, "{\"running\": 3}" } };
+    struct beat beat = { 0 };
+    ledger_heartbeat(ledger_a, beats, 2, on_beat, &beat);
+    wait_for(&beat.done);
+    return beat;
+}
+
+static void a_heartbeat_brings_what_a_supervisor_must_know(void **state)
+{
+    (void)state;
+    struct ident one = worker_living("one"), two = worker_living("two");
+    struct beat beat = beat_of(one, two);
+    assert_int_equal(beat.alive, 2);
+    assert_int_equal(beat.cancels, 0);
+    assert_string_equal(beat.paused, "");
+    assert_false(beat.hooks_owed || beat.controls);
+    struct ident id = insert_named("greet"), claim = started_by(&one, id, 0);
+    AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_pause(ledger_a, "b", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "a", true, on_plain, NULL));
+    sql("INSERT INTO hooks_owed VALUES (gen_random_uuid(), 1, 1, 'failure', 'greet')");
+    struct ident request = ident_random();
+    AWAIT(ledger_control_request(ledger_a, &request, "reload", NULL, NULL, true, on_json, NULL));
+    release(two, nobody, false);
+    beat = beat_of(one, two);
+    assert_int_equal(beat.alive, 1);
+    assert_int_equal(beat.cancels, 1);
+    assert_true(ident_equal(&beat.cancel.id, &id));
+    assert_true(ident_equal(&beat.cancel.claim, &claim));
+    assert_true(ident_equal(&beat.cancel.owner, &one));
+    assert_string_equal(beat.paused, "a,b");
+    assert_true(beat.hooks_owed && beat.controls);
+    assert_int_equal(sql_int("SELECT heartbeat FROM workers WHERE name = 'one'"), 2);
+    assert_int_equal(sql_int("SELECT heartbeat FROM workers WHERE name = 'two'"), 1);
+}
+
+static void a_living_name_cannot_be_taken_twice(void **state)
+{
+    (void)state;
+    struct ident first = worker_living("same");
+    struct worker_row row = { .incarnation = ident_random(), .name = "same", .host = "h",
+                              .boot_id = "b", .queues = (const char *const[]){ NULL } };
+    answer.done = false;
+    ledger_worker_register(ledger_a, &row, on_plain, NULL);
+    wait_for(&answer.done);
+    assert_int_equal(answer.err.code, ERR_CONFLICT);
+    row.supervisor = first; /* its runners bear its name */
+    AWAIT(ledger_worker_register(ledger_a, &row, on_plain, NULL));
+    AWAIT(ledger_worker_register(ledger_a, &row, on_plain, NULL)); /* repeated */
+    release(first, nobody, false);
+    assert_string_equal(sql("SELECT state FROM workers WHERE supervisor IS NULL"), "gone");
+    worker_living("same");
+    AWAIT(ledger_workers_of_host(ledger_a, "h", "b", on_json, NULL));
+    assert_string_equal(field("0,incarnation"), text_of(row.incarnation));
+    assert_string_equal(field("0,supervisor"), text_of(first));
+}
+
+static void the_culprit_pays_and_bystanders_do_not(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w");
+    struct submission guilty = submission_of("greet");
+    guilty.retry = (struct retry_policy){ 0, BACKOFF_EXPONENTIAL, 40000000, 60000000, false };
+    insert_one(&guilty);
+    struct ident bystander = insert_named("greet");
+    struct ident claim = started_by(&owner, guilty.id, 0);
+    started_by(&owner, bystander, 0);
+    release(owner, claim, false);
+    assert_int_equal(answer.hint_count, 1);
+    assert_true(ident_equal(&answer.hints[0].id, &bystander));
+    assert_int_equal(answer.hints[0].starts, 1);
+    assert_int_equal(answer.next_run_at_us,
+                     sql_int("SELECT micros(run_at) FROM active WHERE id = '%s'", text_of(guilty.id)));
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, unwitnessed, claim_id,"
+                            " run_at - now() BETWEEN '38 s' AND '40 s') FROM active WHERE id = '%s'",
+                            text_of(guilty.id)), "2 1 0 0 t");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, unwitnessed, claim_id)"
+                            " FROM active WHERE id = '%s'", text_of(bystander)), "0 0 0 0");
+    assert_string_equal(sql("SELECT string_agg(concat_ws(' ', ended, error->>'kind', worker), ', '"
+                            " ORDER BY ended) FROM attempts"), "lost worker_lost w, released w");
+    assert_string_equal(sql("SELECT state FROM workers"), "dead");
+    release(owner, claim, false); /* repeated */
+    assert_int_equal(answer.hint_count, 0);
+    assert_int_equal(sql_int("SELECT max(losses) FROM active"), 1);
+}
+
+static void losses_end_when_their_budget_is_spent(void **state)
+{
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, "{\"entries\":[{\"name\":\"greet\",\"hooks\":"
+        "[\"failure\"]}]}", strlen("{\"entries\":[{\"name\":\"greet\",\"hooks\":[\"failure\"]}]}"),
+        on_plain, NULL));
+    struct ident id = insert_named("greet");
+    for (int loss = 0; loss < 3; loss++) {
+        struct ident owner = worker_living("w");
+        sql("UPDATE active SET run_at = now()");
+        release(owner, started_by(&owner, id, loss), false);
+    }
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, attempt, error->>'kind')"
+                            " FROM outcomes"), "4 3 0 3 worker_lost");
+    assert_string_equal(sql("SELECT concat_ws(' ', event, attempt, name, owner) FROM hooks_owed"),
+                        "failure 3 greet");
+    assert_int_equal(sql_int("SELECT count(*) FROM active"), 0);
+}
+
+static void a_culprit_by_timeout_spends_a_failure(void **state)
+{
+    (void)state;
+    struct submission slow = submission_of("greet");
+    slow.retry = (struct retry_policy){ 1, BACKOFF_FIXED, 0, 0, false };
+    insert_one(&slow);
+    struct ident owner = worker_living("one"), next = worker_living("two");
+    release(owner, started_by(&owner, slow.id, 0), true);
+    assert_string_equal(sql("SELECT concat_ws(' ', a.status, a.failures, a.losses, p.ended, p.error->>'kind')"
+                            " FROM active a, attempts p"), "2 1 0 failed timeout");
+    release(next, started_by(&next, slow.id, 1), true);
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses, error->>'kind') FROM outcomes"),
+                        "4 2 0 timeout");
+}
+
+static void max_losses_zero_never_runs_twice(void **state)
+{
+    (void)state;
+    struct submission once = submission_of("greet");
+    once.max_losses = 0;
+    insert_one(&once);
+    struct ident owner = worker_living("w");
+    started_by(&owner, once.id, 0);
+    release(owner, nobody, false); /* a bystander, even */
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"), "4 worker_lost");
+}
+
+static void a_pending_cancel_makes_a_release_final(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w"), id = insert_named("greet");
+    started_by(&owner, id, 0);
+    AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+    release(owner, nobody, false);
+    assert_int_equal(answer.hint_count, 0);
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"), "5 cancelled");
+}
+
+static void the_keeper_declares_dead_only_what_stood_still(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w"), id = insert_named("greet");
+    started_by(&owner, id, 0);
+    struct death death = { .incarnation = owner, .seen_heartbeat = 5 };
+    AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 0);
+    assert_string_equal(sql("SELECT state FROM workers"), "alive");
+    death.seen_heartbeat = 0;
+    AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 1);
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"), "0 0 1");
+}
+
+static void sweep_releases_what_a_dead_owner_started_late(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w"), living = worker_living("v");
+    struct ident id = insert_named("greet"), other = insert_named("greet");
+    started_by(&owner, id, 0);
+    started_by(&living, other, 0);
+    sql("UPDATE workers SET state = 'dead', ended_at = now() WHERE name = 'w'");
+    AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 1);
+    assert_true(ident_equal(&answer.hints[0].id, &id));
+    assert_int_equal(sql_int("SELECT status FROM active WHERE id = '%s'", text_of(other)), 1);
+    assert_string_equal(sql("SELECT settled FROM workers WHERE name = 'w'"), "f");
+    sql("UPDATE workers SET ended_at = now() - interval '1 hour' WHERE name = 'w'");
+    AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+    assert_string_equal(sql("SELECT settled FROM workers WHERE name = 'w'"), "t");
+}
+
+static void the_tenth_unwitnessed_release_is_the_last(void **state)
+{
+    (void)state;
+    struct ident id = insert_named("greet");
+    for (int i = 0; i < 10; i++) {
+        struct ident owner = worker_living("w");
+        started_by(&owner, id, i);
+        sql("UPDATE workers SET state = 'dead', ended_at = now()");
+        AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+        assert_int_equal(answer.hint_count, i < 9);
+    }
+    assert_string_equal(sql("SELECT concat_ws(' ', status, attempt, error->>'kind') FROM outcomes"),
+                        "4 10 worker_lost");
+}
+
+static void sweep_ends_what_expired_before_it_was_started(void **state)
+{
+    (void)state;
+    struct submission brief = submission_of("greet"), running = submission_of("greet");
+    brief.expires_us = 1;
+    running.expires_us = 3600000000;
+    insert_one(&brief);
+    insert_one(&running);
+    struct ident owner = worker_living("w");
+    started_by(&owner, running.id, 0);
+    sql("UPDATE active SET expires_at = now()");
+    AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+    assert_string_equal(sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
+                            text_of(brief.id)), "t 5 expired");
+    assert_int_equal(sql_int("SELECT count(*) FROM active"), 1);
+}
+
+static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
+{
+    (void)state;
+    insert_named("greet");
+    struct ident lost = insert_named("lost");
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    assert_int_equal(answer.count, 0); /* no worker serves the queue */
+    worker_living("w");
+    AWAIT(ledger_unknown(ledger_a, 3600000000, 1000, on_plain, NULL));
+    assert_int_equal(answer.count, 0); /* it does, but not for long enough */
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    assert_int_equal(answer.count, 1);
+    assert_string_equal(sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
+                            text_of(lost)), "t 4 unknown_task");
+}
+
+static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
+{
+    (void)state;
+    struct ident one = worker_living("one"), two = worker_living("two");
+    struct ident id = insert_named("greet"), claim = started_by(&one, id, 0);
+    struct finish finish = finish_of(id, claim, TASK_FAILURE);
+    finish.hook = "failure";
+    finish_one(&one, &finish);
+    const char *const greet[] = { "greet", NULL }, *const other[] = { "other", NULL };
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    assert_string_equal(answer.json, "[]"); /* one is alive and runs it */
+    release(one, nobody, false);
+    AWAIT(ledger_hooks_take(ledger_a, &two, other, 10, on_json, NULL));
+    assert_string_equal(answer.json, "[]");
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    assert_string_equal(field("0,id"), text_of(id));
+    assert_string_equal(field("0,event"), "failure");
+    assert_string_equal(field("0,error,message"), "boom");
+    assert_string_equal(field("0,failures"), "1");
+    assert_string_equal(field("0,parameters,message"), "hi");
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    assert_string_equal(answer.json, "[]");
+    AWAIT(ledger_hook_done(ledger_a, &id, 1, "failure", on_plain, NULL));
+    assert_int_equal(answer.count, 1);
+    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LEDGER_TEST(a_heartbeat_brings_what_a_supervisor_must_know),
+        LEDGER_TEST(a_living_name_cannot_be_taken_twice),
+        LEDGER_TEST(the_culprit_pays_and_bystanders_do_not),
+        LEDGER_TEST(losses_end_when_their_budget_is_spent),
+        LEDGER_TEST(a_culprit_by_timeout_spends_a_failure),
+        LEDGER_TEST(max_losses_zero_never_runs_twice),
+        LEDGER_TEST(a_pending_cancel_makes_a_release_final),
+        LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
+        LEDGER_TEST(sweep_releases_what_a_dead_owner_started_late),
+        LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
+        LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
+        LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
+        LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
+    };
+    return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);
+}
