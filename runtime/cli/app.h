@@ -11,6 +11,7 @@
 #include "ledger/ledger.h"
 #include "lifecycle/await.h"
 #include "loop/loop.h"
+#include "task/params.h"
 
 /* What the stores say while a command waits. Set before they are opened; each may be NULL. */
 struct app_news {
@@ -84,3 +85,6 @@ MUSTUSE bool app_open_broker(struct app *app, struct err *err);
 void app_close(struct app *app);
 /* Prints "ctutor-run: text" to stderr (and {"detail","code"} to stdout with --json); returns the exit status. */
 int app_fail(struct app *app, const struct err *err);
+/* The same, with one line for each field (and "errors" in the JSON). */
+int app_fail_fields(struct app *app, const struct err *err, const struct params_error *fields,
+                    size_t count);

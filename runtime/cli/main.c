@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/commands.h"
@@ -69,8 +68,9 @@ static int run(struct app *app, int argc, char **argv)
         help_overview(stderr);
         return 2;
     }
-    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) argv[0] = (char[]){ "help" };
-    if (strcmp(argv[0], "--version") == 0) argv[0] = (char[]){ "version" };
+    static char help[] = "help", version[] = "version";
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) argv[0] = help;
+    if (strcmp(argv[0], "--version") == 0) argv[0] = version;
     int used;
     const struct command *command = command_find(argc, argv, &used);
     if (command) return run_command(app, command, argc - used, argv + used);

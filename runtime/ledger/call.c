@@ -137,6 +137,10 @@ static void hints_collect(const struct pg_rows *rows, int column, struct hint *i
 {
     for (int row = 0; row < pg_row_count(rows); row++) {
         if (pg_is_null(rows, row, column)) continue;
+        if (pg_is_null(rows, row, column + 5)) {
+            found->now_us = pg_get_int8(rows, row, column + 3);
+            continue;
+        }
         struct hint *hint = &into[found->count];
         if (hint_read(rows, row, column, hint)) {
             found->count++;

@@ -24,7 +24,7 @@ static const struct pg_statement RESIGN = {
     "WITH u AS (UPDATE keeper SET holder = NULL WHERE holder = $1 RETURNING 1) "
     "SELECT count(*) FROM u"
 };
-/* The last row is the earliest of those that are not due yet. */
+/* After the due rows: the earliest of those that are not due yet, and the clock (its due is null). */
 static const struct pg_statement DUE = {
     "due",
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true FROM active a"
@@ -32,10 +32,13 @@ static const struct pg_statement DUE = {
     "  AND a.run_at <= CASE WHEN $4 > 0"
     "   THEN least(now(), 'epoch'::timestamptz + $4 * interval '1 microsecond') ELSE now() END"
     "  AND a.status IN (0, 2) AND a.cancel_at IS NULL AND ($3 < 0 OR a.priority = $3)"
+    "  AND (NOT $6 OR a.starts > 0 OR a.run_at > a.created_at)"
     " ORDER BY a.run_at, a.id LIMIT $5) "
     "UNION ALL "
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, false FROM active a"
-    " WHERE a.run_at > now() AND a.status IN (0, 2) ORDER BY a.run_at LIMIT 1)"
+    " WHERE a.run_at > now() AND a.status IN (0, 2) ORDER BY a.run_at LIMIT 1) "
+    "UNION ALL "
+    "SELECT '00000000-0000-0000-0000-000000000000', 0, 0, micros(clock_timestamp()), '', NULL"
 };
 static const struct pg_statement SWEEP = { "sweep", "SELECT" HINT_COLUMNS "FROM sweep()" };
 static const struct pg_statement PULSE = {
@@ -88,6 +91,7 @@ void ledger_due(struct ledger *ledger, const struct due_cursor *cursor, int32_t 
     pg_int4(&call->params, cursor->priority);
     pg_int8(&call->params, cursor->until_us);
     pg_int4(&call->params, limit);
+    pg_bool(&call->params, cursor->delayed_only);
     call_send(call, &DUE);
 }
 

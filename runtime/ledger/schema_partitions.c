@@ -38,12 +38,13 @@ const char schema_partitions[] =
     "  LATERAL (SELECT to_date(substr(relname, 7), 'YYYYMMDD')::timestamp\n"
     "      AT TIME ZONE 'UTC') s (start)\n"
     "WHERE inhparent = 'tasks'::regclass;\n"
-    /* Weeks of which every task is final and ended before the cutoff. None that a
-     * caller may still give ids of. */
+    /* Weeks of which every task is final and ended before the cutoff. None that
+     * make_partitions would make again, hence none that new ids may fall into. */
     "CREATE FUNCTION prunable_weeks(cutoff timestamptz) RETURNS SETOF weeks STABLE\n"
     "BEGIN ATOMIC\n"
     "  SELECT w.* FROM weeks w\n"
-    "  WHERE w.ends_at < least(cutoff, now() - interval '8 days')\n"
+    "  WHERE w.ends_at < cutoff AND w.ends_at <= date_trunc('week', now() AT TIME ZONE 'UTC')\n"
+    "      AT TIME ZONE 'UTC' - interval '2 weeks'\n"
     "    AND NOT EXISTS (SELECT FROM active a WHERE a.id >= w.low AND a.id < w.high)\n"
     "    AND NOT EXISTS (SELECT FROM outcomes o WHERE o.id >= w.low AND o.id < w.high\n"
     "            AND o.finished_at >= cutoff)\n"

@@ -28,7 +28,7 @@ const char schema_tables[] =
     "  priority smallint NOT NULL, status smallint NOT NULL DEFAULT 0,\n"
     "  name text NOT NULL, queue text NOT NULL, version text, unique_key text,\n"
     "  metadata jsonb\n"
-    ") WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);\n"
+    ") WITH (fillfactor = 35, autovacuum_vacuum_scale_factor = 0.05);\n"
     "CREATE INDEX active_run_at ON active (run_at, id);\n"
     "CREATE UNIQUE INDEX active_unique ON active (name, unique_key)\n"
     "  WHERE unique_key IS NOT NULL;\n"

@@ -49,6 +49,11 @@ static const struct pg_statement HEARTBEAT = {
 static const struct pg_statement DECLARE_DEAD = {
     "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4)"
 };
+static const struct pg_statement GONE = {
+    "worker_gone",
+    "WITH u AS (UPDATE workers SET state = 'gone' WHERE incarnation = $1 AND state = 'alive'"
+    " RETURNING 1) SELECT count(*) FROM u"
+};
 static const struct pg_statement OF_HOST = {
     "workers_of_host",
     "SELECT coalesce(json_agg(row_to_json(r)), '[]')::text FROM ("
@@ -130,6 +135,14 @@ static void read_beat(const struct pg_rows *rows, int row, struct ident *alive,
         into->controls = pg_get_bool(rows, row, 6);
         break;
     }
+}
+
+void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
+                        ledger_done_fn *done, void *arg)
+{
+    struct call *call = call_plain(ledger, done, arg);
+    pg_uuid(&call->params, incarnation);
+    call_send(call, &GONE);
 }
 
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,

@@ -35,6 +35,7 @@ static int compare_names(const void *a, const void *b);
 static int compare_files(const void *a, const void *b);
 static int open_beneath(int root, const char *path, int flags);
 static bool read_file(int root, const char *path, char **bytes, size_t *len, struct err *err);
+static bool fail_open(struct err *err);
 static bool read_open_file(int descriptor, char **bytes, size_t *len, struct err *err);
 static bool is_only_ours(const struct stat *info, struct err *err);
 static bool is_lua_name(const char *name);
@@ -87,7 +88,7 @@ static void read_lib(int root, const char *path, int depth, struct check_files *
     int directory = open_beneath(root, path, O_DIRECTORY);
     if (directory < 0 && depth == 0 && errno == ENOENT) return;
     if (directory < 0 || fstat(directory, &info) != 0)
-        err_set(&err, ERR_IO, "%s", strerror(errno));
+        fail_open(&err);
     else if (depth > DEPTH_MAX)
         err_set(&err, ERR_INPUT, "nested too deep");
     else if (is_only_ours(&info, &err) && list_directory(directory, &names, &err))
@@ -175,7 +176,7 @@ static int compare_files(const void *a, const void *b)
 static int open_beneath(int root, const char *path, int flags)
 {
     flags |= O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    struct open_how how = { .flags = (uint64_t)flags,
+    struct open_how how = { .flags = (unsigned)flags,
                             .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
     int descriptor = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
     if (descriptor < 0 && (errno == ENOSYS || errno == EPERM))
@@ -186,12 +187,17 @@ static int open_beneath(int root, const char *path, int flags)
 static bool read_file(int root, const char *path, char **bytes, size_t *len, struct err *err)
 {
     int descriptor = open_beneath(root, path, 0);
-    if (descriptor < 0 && (errno == EXDEV || errno == ELOOP))
-        return err_set(err, ERR_INPUT, "is a symbolic link out of the tasks directory");
-    if (descriptor < 0) return err_set(err, ERR_IO, "%s", strerror(errno));
+    if (descriptor < 0) return fail_open(err);
     bool is_good = read_open_file(descriptor, bytes, len, err);
     close(descriptor);
     return is_good;
+}
+
+static bool fail_open(struct err *err)
+{
+    if (errno == EXDEV || errno == ELOOP)
+        return err_set(err, ERR_INPUT, "is a symbolic link out of the tasks directory");
+    return err_set(err, ERR_IO, "%s", strerror(errno));
 }
 
 static bool read_open_file(int descriptor, char **bytes, size_t *len, struct err *err)

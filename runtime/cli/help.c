@@ -1,0 +1,117 @@
+/* help.c: `help`, `version`, and the --help of every command. */
+#include "cli/help.h"
+
+#include <string.h>
+
+#include "base/jsonw.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+
+static int run_help(struct app *app, const struct cli_args *args);
+static int run_version(struct app *app, const struct cli_args *args);
+static int help_config(struct app *app);
+static void print_option(FILE *out, const char *name, const char *argument, const char *help);
+
+const struct command command_help = {
+    .name = "help",
+    .usage = "[COMMAND | config]",
+    .summary = "explain the program, a command or the settings",
+    .details = "Examples:\n"
+               "  ctutor-run help submit\n"
+               "  ctutor-run help config      every setting, its value and where it comes from\n",
+    .run = run_help,
+    .offline = true,
+};
+const struct command command_version = {
+    .name = "version",
+    .usage = "",
+    .summary = "say which version this is",
+    .run = run_version,
+    .offline = true,
+};
+
+static int run_help(struct app *app, const struct cli_args *args)
+{
+    int used;
+    if (args->count == 0) {
+        help_overview(stdout);
+        return 0;
+    }
+    if (strcmp(args->words[0], "config") == 0) return help_config(app);
+    const struct command *command = command_find(args->count, args->words, &used);
+    if (command && used == args->count) {
+        help_command(stdout, command);
+        return 0;
+    }
+    struct err err;
+    command_explain_unknown(args->count, args->words, &err);
+    return app_fail(app, &err);
+}
+
+static int help_config(struct app *app)
+{
+    struct buf out = BUF_EMPTY;
+    struct err err;
+    if (!app->config && !config_load(&app->config, &err)) return app_fail(app, &err);
+    config_print(app->config, &out, app->json);
+    if (app->json) buf_add_char(&out, '\n');
+    output_text(&out);
+    buf_close(&out);
+    return 0;
+}
+
+void help_overview(FILE *out)
+{
+    fputs("ctutor-run runs tasks written in Lua: durable in Postgres, handed out by Redis.\n\n"
+          "usage: ctutor-run COMMAND [WORDS] [--OPTIONS]\n",
+          out);
+    for (const struct command_group *group = command_groups; group->title; group++) {
+        if (!*group->title) continue;
+        fprintf(out, "\n%s\n", group->title);
+        for (const struct command *const *member = group->members; *member; member++)
+            fprintf(out, "  %-16s %s\n", (*member)->name, (*member)->summary);
+    }
+    fputs("\nEvery command knows --help, and --json for output that programs read.\n"
+          "`ctutor-run help COMMAND` shows its options and examples, `ctutor-run help config` the\n"
+          "settings. Exit status: 0 done, 1 the task failed, 2 refused, 3 a store is away, 4 no such\n"
+          "task, 5 not final yet, 6 its status forbids it, 124 waited too long, 130 interrupted.\n",
+          out);
+}
+
+void help_command(FILE *out, const struct command *command)
+{
+    fprintf(out, "ctutor-run %s: %s\n\nusage: ctutor-run %s%s%s\n", command->name, command->summary,
+            command->name, *command->usage ? " " : "", command->usage);
+    if (command->details) fprintf(out, "\n%s", command->details);
+    fputs("\nOptions:\n", out);
+    for (const struct cli_option *option = command->options; option && option->name; option++)
+        print_option(out, option->name, option->argument, option->help);
+    print_option(out, "json", NULL, "output for programs: one JSON document, or one a line");
+    print_option(out, "help", NULL, "show this");
+}
+
+static void print_option(FILE *out, const char *name, const char *argument, const char *help)
+{
+    char text[80];
+    snprintf(text, sizeof text, "--%s%s%s", name, argument ? " " : "", argument ? argument : "");
+    fprintf(out, "  %-22s %s\n", text, help);
+}
+
+static int run_version(struct app *app, const struct cli_args *args)
+{
+    struct buf out = BUF_EMPTY;
+    struct jsonw w;
+    (void)args;
+    jsonw_init(&w, &out);
+    if (app->json) {
+        jsonw_object(&w);
+        jsonw_key_text(&w, "version", CTUTOR_VERSION);
+        jsonw_key_int(&w, "schema", LEDGER_SCHEMA_VERSION);
+        jsonw_object_end(&w);
+    } else {
+        buf_add_text(&out, "ctutor-run " CTUTOR_VERSION);
+    }
+    output_line(&out);
+    buf_close(&out);
+    return 0;
+}

@@ -1,0 +1,8 @@
+/* help.h: what the table of commands says about itself. */
+#pragma once
+#include <stdio.h>
+
+#include "cli/app.h"
+
+void help_overview(FILE *out);
+void help_command(FILE *out, const struct command *command);

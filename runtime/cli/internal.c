@@ -1,0 +1,43 @@
+/* internal.c: the processes that a supervisor starts from its own program. Nobody types these. */
+#include <stdlib.h>
+
+#include "bindings/bindings.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "worker/checking.h"
+#include "worker/runner.h"
+
+static int run_runner(struct app *app, const struct cli_args *args);
+static int run_checker(struct app *app, const struct cli_args *args);
+
+const struct command command_internal_runner = {
+    .name = "__runner",
+    .usage = "",
+    .summary = "One runner of a worker",
+    .run = run_runner,
+    .hidden = true,
+    .offline = true,
+};
+
+const struct command command_internal_checker = {
+    .name = "__checker",
+    .usage = "DIR TIMEOUT_US",
+    .summary = "Looks through the task files aside",
+    .run = run_checker,
+    .hidden = true,
+    .offline = true,
+};
+
+static int run_runner(struct app *app, const struct cli_args *args)
+{
+    (void)app, (void)args;
+    return runner_main(binding_table, binding_count);
+}
+
+static int run_checker(struct app *app, const struct cli_args *args)
+{
+    struct err err;
+    if (!cli_expect_words(&command_internal_checker, args, 2, 2, &err)) return app_fail(app, &err);
+    return checker_main(args->words[0], strtoll(args->words[1], NULL, 10), binding_table,
+                        binding_count);
+}

@@ -1,0 +1,222 @@
+/* output.c: see output.h. */
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/jsonw.h"
+#include "base/utf8.h"
+
+static uint32_t take_character(const char **at, const char *end);
+static bool is_control(uint32_t character);
+static size_t width_of(uint32_t character);
+static void print_note(const char *prefix, const char *fmt, va_list args);
+
+void output_add_clean(struct buf *out, const char *text, size_t len, bool multiline)
+{
+    struct buf valid = BUF_EMPTY;
+    utf8_add_clean(&valid, text, len, SIZE_MAX / 2);
+    const char *at = buf_text(&valid), *end = at + valid.len;
+    while (at < end) {
+        const char *start = at;
+        uint32_t character = take_character(&at, end);
+        bool is_layout = character == '\n' || character == '\t';
+        if (is_layout && !multiline)
+            buf_add_char(out, ' ');
+        else if (is_layout || !is_control(character))
+            buf_add(out, start, (size_t)(at - start));
+        else
+            buf_add_text(out, "\xEF\xBF\xBD");
+    }
+    buf_close(&valid);
+}
+
+size_t output_columns(const char *text, size_t len)
+{
+    size_t columns = 0;
+    for (const char *at = text, *end = text + len; at < end;)
+        columns += width_of(take_character(&at, end));
+    return columns;
+}
+
+size_t output_fit(const char *text, size_t len, size_t columns)
+{
+    const char *at = text, *end = text + len, *fits = text;
+    for (size_t used = 0; at < end; fits = at) {
+        used += width_of(take_character(&at, end));
+        if (used > columns) break;
+    }
+    return (size_t)(fits - text);
+}
+
+void output_text(struct buf *takes)
+{
+    if (takes->len) fwrite(takes->data, 1, takes->len, stdout);
+    buf_clear(takes);
+}
+
+void output_line(struct buf *takes)
+{
+    buf_add_char(takes, '\n');
+    output_text(takes);
+}
+
+void output_stream_line(const char *text, size_t len)
+{
+    fwrite(text, 1, len, stdout);
+    fputc('\n', stdout);
+    fflush(stdout);
+}
+
+void output_note(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_note("ctutor-run: ", fmt, args);
+    va_end(args);
+}
+
+void output_plain_note(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_note("", fmt, args);
+    va_end(args);
+}
+
+static void print_note(const char *prefix, const char *fmt, va_list args)
+{
+    char *raw = NULL;
+    int len = vasprintf(&raw, fmt, args);
+    if (len < 0) abort(); /* no memory */
+    struct buf line = BUF_EMPTY;
+    buf_add_text(&line, prefix);
+    output_add_clean(&line, raw, (size_t)len, true);
+    buf_add_char(&line, '\n');
+    fflush(stdout); /* what was printed before comes before */
+    fwrite(line.data, 1, line.len, stderr);
+    buf_close(&line);
+    free(raw);
+}
+
+void output_error_json(struct buf *out, const char *detail, const char *code,
+                       const struct params_error *fields, size_t count)
+{
+    struct jsonw w;
+    jsonw_init(&w, out);
+    jsonw_object(&w);
+    jsonw_key_text(&w, "detail", detail);
+    jsonw_key_text(&w, "code", code);
+    if (count) {
+        jsonw_key(&w, "errors");
+        jsonw_array(&w);
+    }
+    for (size_t i = 0; i < count; i++) {
+        jsonw_object(&w);
+        jsonw_key_text(&w, "field", fields[i].field);
+        jsonw_key_text(&w, "message", fields[i].message);
+        jsonw_object_end(&w);
+    }
+    if (count) jsonw_array_end(&w);
+    jsonw_object_end(&w);
+}
+
+size_t output_width(int descriptor)
+{
+    struct winsize size;
+    if (isatty(descriptor) != 1) return 0;
+    bool known = ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : 80;
+}
+
+const char *output_status_colour(const char *status)
+{
+    static const char *const colours[][2] = { { "STARTED", "36" }, { "RETRY", "33" },
+                                              { "SUCCESS", "32" }, { "FAILURE", "31" },
+                                              { "REVOKED", "35" } };
+    for (size_t i = 0; i < sizeof colours / sizeof *colours; i++)
+        if (strcmp(colours[i][0], status) == 0) return colours[i][1];
+    return NULL;
+}
+
+void output_add_span(struct buf *out, int64_t us)
+{
+    const int64_t seconds = us / 1000000;
+    if (seconds < 1)
+        buf_addf(out, "%" PRId64 "ms", us / 1000);
+    else if (seconds < 10)
+        buf_addf(out, "%" PRId64 ".%" PRId64 "s", seconds, us / 100000 % 10);
+    else if (seconds < 100)
+        buf_addf(out, "%" PRId64 "s", seconds);
+    else if (seconds < 100 * 60)
+        buf_addf(out, "%" PRId64 "m", seconds / 60);
+    else if (seconds < 48 * 3600)
+        buf_addf(out, "%" PRId64 "h", seconds / 3600);
+    else
+        buf_addf(out, "%" PRId64 "d", seconds / 86400);
+}
+
+void output_add_local_time(struct buf *out, int64_t wall_us)
+{
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm tm;
+    char text[64];
+    localtime_r(&seconds, &tm);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    buf_add_text(out, text);
+}
+
+/* One character of valid UTF-8. */
+static uint32_t take_character(const char **at, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)*at;
+    size_t len = utf8_sequence_len(*at, (size_t)(end - *at));
+    *at += len ? len : 1;
+    switch (len) {
+    case 2: return (s[0] & 0x1Fu) << 6 | (s[1] & 0x3Fu);
+    case 3: return (s[0] & 0x0Fu) << 12 | (s[1] & 0x3Fu) << 6 | (s[2] & 0x3Fu);
+    case 4:
+        return (s[0] & 0x07u) << 18 | (s[1] & 0x3Fu) << 12 | (s[2] & 0x3Fu) << 6 | (s[3] & 0x3Fu);
+    default: return s[0];
+    }
+}
+
+struct range {
+    uint32_t first, last;
+};
+
+static bool is_within(const struct range *ranges, size_t count, uint32_t character)
+{
+    for (size_t i = 0; i < count; i++)
+        if (character >= ranges[i].first && character <= ranges[i].last) return true;
+    return false;
+}
+
+/* C0, DEL, C1, line separators, and what turns the direction of writing. */
+static bool is_control(uint32_t character)
+{
+    static const struct range controls[] = { { 0, 0x1F },          { 0x7F, 0x9F },
+                                             { 0x200E, 0x200F },   { 0x2028, 0x202E },
+                                             { 0x2066, 0x2069 } };
+    return is_within(controls, sizeof controls / sizeof *controls, character);
+}
+
+static size_t width_of(uint32_t character)
+{
+    static const struct range none[] = { { 0x300, 0x36F },   { 0x200B, 0x200D },
+                                         { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F } };
+    static const struct range wide[] = { { 0x1100, 0x115F },   { 0x2E80, 0xA4CF },
+                                         { 0xAC00, 0xD7A3 },   { 0xF900, 0xFAFF },
+                                         { 0xFE30, 0xFE6F },   { 0xFF00, 0xFF60 },
+                                         { 0xFFE0, 0xFFE6 },   { 0x1F300, 0x1FAFF },
+                                         { 0x20000, 0x3FFFD } };
+    if (character < 0x300) return 1;
+    if (is_within(none, sizeof none / sizeof *none, character)) return 0;
+    return is_within(wide, sizeof wide / sizeof *wide, character) ? 2 : 1;
+}

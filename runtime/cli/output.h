@@ -1,0 +1,38 @@
+/* output.h: what leaves the program: data on stdout, notes on stderr. Text of users reaches a
+ * person only cleaned: no byte of it can move the cursor, colour the screen or forge a line. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "task/params.h"
+
+/* Without control characters. multiline keeps line breaks and tabs, else they become blanks. */
+void output_add_clean(struct buf *out, const char *text, size_t len, bool multiline);
+/* Columns a terminal needs for it. Clean text only. */
+size_t output_columns(const char *text, size_t len);
+/* The longest part that fits into columns, cut between characters; gives bytes. */
+size_t output_fit(const char *text, size_t len, size_t columns);
+
+/* Writes to stdout and empties. _line adds the line break. */
+void output_text(struct buf *takes);
+void output_line(struct buf *takes);
+/* A line that others want at once (a stream): stdout is flushed behind it. */
+void output_stream_line(const char *text, size_t len);
+/* "ctutor-run: text" on stderr; _plain without the name. */
+void output_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void output_plain_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* {"detail","code"[,"errors"]} */
+void output_error_json(struct buf *out, const char *detail, const char *code,
+                       const struct params_error *fields, size_t count);
+
+/* Columns of the terminal behind the descriptor; 0: it is none. */
+size_t output_width(int descriptor);
+/* The SGR colour of a status word ("32"), or NULL. */
+const char *output_status_colour(const char *status);
+/* "3s", "5m", "2h", "4d": short, for people. */
+void output_add_span(struct buf *out, int64_t us);
+/* "2026-11-24 08:00:00" in local time. */
+void output_add_local_time(struct buf *out, int64_t wall_us);

@@ -1,0 +1,40 @@
+/* worker_start.c: `worker start`. The flags that are settings were applied before it runs. */
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "worker/supervisor.h"
+
+static int run(struct app *app, const struct cli_args *args);
+
+static const struct cli_option options[] = {
+    { "queues", "A,B", "queues to take tasks from, in this order", false },
+    { "tasks-dir", "DIR", "folder of the task files", false },
+    { "processes", "N", "runner processes; default: one per core", false },
+    { "concurrency", "N", "tasks that one process runs at the same time", false },
+    { "grace", "D", "time that running tasks get to finish after SIGTERM", false },
+    { "burst", NULL, "run what is due, then leave", false },
+    { "name", "NAME", "name of this worker; default: host and process id", false },
+    { 0 }
+};
+
+const struct command command_worker_start = {
+    .name = "worker start",
+    .usage = "",
+    .summary = "Runs tasks in the foreground",
+    .details = "This process is the supervisor: SIGTERM or Ctrl-C lets running tasks finish, a "
+               "second one gives them back at once, SIGHUP loads the task files anew.\n"
+               "\n"
+               "  ctutor-run worker start --queues high_priority,default --processes 4\n"
+               "  ctutor-run worker start --burst\n",
+    .options = options,
+    .run = run,
+};
+
+static int run(struct app *app, const struct cli_args *args)
+{
+    struct err err;
+    if (!cli_expect_words(&command_worker_start, args, 0, 0, &err)) return app_fail(app, &err);
+    const struct supervisor_options supervisor = { .config = app->config,
+                                                   .name = cli_value(args, "name"),
+                                                   .burst = cli_has(args, "burst") };
+    return supervisor_main(&supervisor);
+}

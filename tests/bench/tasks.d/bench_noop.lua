@@ -1,0 +1,1 @@
+return { queue = "default", params = { message = "string", count = "integer", pad = "string" }, execute = function() end }

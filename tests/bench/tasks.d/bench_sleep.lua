@@ -1,0 +1,1 @@
+return { queue = "default", execute = function(ctx) ctx.sleep(1) end }
