@@ -1,7 +1,7 @@
-/* process.c: ctutor.process: the Lua side of child.h. Options are checked and laid out by
+/* process.c: ctutor.process: the Lua side of program.h. Options are checked and laid out by
  * lua/bind_process.lua, which calls `start` below.
  *
- * process_start -> (the child runs) -> on_child_done -> push_result, process_release
+ * process_start -> (the child runs) -> on_program_done -> push_result, process_release
  * A run that ends meanwhile abandons the operation: the child is killed with all it started. */
 #include <lauxlib.h>
 #include <math.h>
@@ -12,15 +12,15 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bindings/bind.h"
-#include "bindings/child.h"
+#include "bindings/program.h"
 #include "task/suggest.h"
 
 extern const char lua_bind_process[];
 
 struct process_op {
     struct run_wait wait;
-    struct child *child;
-    struct child_report report; /* taken from the child at its end */
+    struct program *program;
+    struct program_report report; /* taken from the child at its end */
 };
 
 static int process_start(lua_State *L);
@@ -106,7 +106,7 @@ static int process_nearest(lua_State *L)
 
 static int push_start_failure(lua_State *L, const struct err *err);
 static void process_abandon(struct run_wait *wait);
-static void on_child_done(void *arg, struct child_report *report);
+static void on_program_done(void *arg, struct program_report *report);
 
 /* Pushes a NULL-terminated array whose texts belong to the list at index. */
 static const char *const *push_texts(lua_State *L, int index)
@@ -146,17 +146,21 @@ static int process_start(lua_State *L)
         .uid = (uid_t)-1,
         .gid = (gid_t)-1,
     };
-    struct child_spec spec = { .options = &options,
+    struct program_spec spec = { .options = &options,
                                .marker = run_marker(run),
                                .timeout_us = (int64_t)lua_tonumber(L, 6),
                                .max_output = (size_t)lua_tonumber(L, 7) };
     lua_pushstring(L, spec.marker);
     lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
+    if (run_host(run)->worker_marker) { /* for the next worker of this machine, should all of this one die at once */
+        lua_pushstring(L, run_host(run)->worker_marker);
+        lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
+    }
     options.env = push_texts(L, 2);
     spec.input = lua_tolstring(L, 5, &spec.input_len);
     struct process_op *op = xcalloc(1, sizeof *op);
     op->wait.abandon = process_abandon;
-    if (!child_start(run_host(run)->loop, &spec, on_child_done, op, &op->child, &err)) {
+    if (!program_start(run_host(run)->loop, &spec, on_program_done, op, &op->program, &err)) {
         free(op);
         return push_start_failure(L, &err);
     }
@@ -186,7 +190,7 @@ static int push_start_failure(lua_State *L, const struct err *err)
 static void process_abandon(struct run_wait *wait)
 {
     struct process_op *op = container_of(wait, struct process_op, wait);
-    child_abandon(op->child);
+    program_abandon(op->program);
     free(op);
 }
 
@@ -195,7 +199,7 @@ static void process_abandon(struct run_wait *wait)
 static int push_result(lua_State *L, struct run_wait *wait);
 static void process_release(struct run_wait *wait);
 
-static void on_child_done(void *arg, struct child_report *report)
+static void on_program_done(void *arg, struct program_report *report)
 {
     struct process_op *op = arg;
     op->report = *report;
@@ -211,7 +215,7 @@ static void set_output(lua_State *L, const char *field, const struct buf *output
 
 static int push_result(lua_State *L, struct run_wait *wait)
 {
-    const struct child_report *report = &container_of(wait, struct process_op, wait)->report;
+    const struct program_report *report = &container_of(wait, struct process_op, wait)->report;
     lua_createtable(L, 0, 7);
     lua_pushinteger(L, report->how.code);
     lua_setfield(L, -2, "code");

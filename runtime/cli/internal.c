@@ -13,7 +13,7 @@ static int run_checker(struct app *app, const struct cli_args *args);
 const struct command command_internal_runner = {
     .name = "__runner",
     .usage = "",
-    .summary = "One runner of a worker",
+    .summary = "one runner of a worker",
     .run = run_runner,
     .hidden = true,
     .offline = true,
@@ -22,7 +22,7 @@ const struct command command_internal_runner = {
 const struct command command_internal_checker = {
     .name = "__checker",
     .usage = "DIR TIMEOUT_US",
-    .summary = "Looks through the task files aside",
+    .summary = "look through the task files aside",
     .run = run_checker,
     .hidden = true,
     .offline = true,

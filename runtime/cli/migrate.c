@@ -13,9 +13,9 @@ static const struct cli_option options[] = { { 0 } };
 const struct command command_migrate = {
     .name = "migrate",
     .usage = "",
-    .summary = "Makes the schema in Postgres, or updates it",
-    .details = "Two at once are safe. Workers make an absent schema by themselves; an older one "
-               "they refuse until this has run.\n",
+    .summary = "make the schema in Postgres, or update it",
+    .details = "Two at once are safe. Workers make an absent schema by themselves; an older one they\n"
+               "refuse until this has run.\n",
     .options = options,
     .run = run,
 };

@@ -63,7 +63,7 @@ static bool add_whole(struct collecting *all, const char *whole, struct err *err
 
 static bool add_word(struct collecting *all, const char *word, struct err *err)
 {
-    struct piece piece;
+    struct piece piece = { 0 };
     struct buf text = BUF_EMPTY;
     json_t *value = NULL;
     if (!split_word(word, &piece, err)) return false;

@@ -28,30 +28,25 @@ const struct cli_option submit_options[] = {
 
 static bool add_numbers(const struct cli_args *args, json_t *body, struct err *err);
 static bool add_times(const struct cli_args *args, json_t *body, struct err *err);
-static void add_text(const struct cli_args *args, const char *option, json_t *body,
-                     const char *field);
+static bool add_text(const struct cli_args *args, const char *option, json_t *body,
+                     const char *field, struct err *err);
+static bool add_tags(const struct cli_args *args, json_t *body, struct err *err);
 
 bool submit_body(const struct cli_args *args, const char *name, json_t *takes_parameters,
                  json_t **out, struct err *err)
 {
-    json_t *body = json_object(), *tags = json_array();
+    json_t *body = json_object();
     json_object_set_new(body, "task_name", json_string(name));
     json_object_set_new(body, "parameters", takes_parameters);
-    add_text(args, "queue", body, "queue");
-    add_text(args, "unique", body, "unique_key");
-    add_text(args, "id", body, "id");
-    add_text(args, "delay", body, "delay");
-    add_text(args, "expires", body, "expires");
-    for (size_t i = 0; i < cli_count(args, "tag"); i++)
-        json_array_append_new(tags, json_string(cli_at(args, "tag", i)));
-    if (json_array_size(tags)) json_object_set(body, "tags", tags);
-    json_decref(tags);
-    if (!add_numbers(args, body, err) || !add_times(args, body, err)) {
+    bool good = add_text(args, "queue", body, "queue", err) &&
+                add_text(args, "unique", body, "unique_key", err) &&
+                add_text(args, "id", body, "id", err) && add_tags(args, body, err) &&
+                add_numbers(args, body, err) && add_times(args, body, err);
+    if (good)
+        *out = body;
+    else
         json_decref(body);
-        return false;
-    }
-    *out = body;
-    return true;
+    return good;
 }
 
 static bool add_numbers(const struct cli_args *args, json_t *body, struct err *err)
@@ -67,10 +62,11 @@ static bool add_numbers(const struct cli_args *args, json_t *body, struct err *e
 static bool add_times(const struct cli_args *args, json_t *body, struct err *err)
 {
     const char *timeout = cli_value(args, "timeout"), *at = cli_value(args, "at");
-    if (timeout && strcmp(timeout, "false") == 0)
-        json_object_set_new(body, "timeout", json_false());
-    else
-        add_text(args, "timeout", body, "timeout");
+    bool is_false = timeout && strcmp(timeout, "false") == 0;
+    if (is_false) json_object_set_new(body, "timeout", json_false());
+    if (!is_false && !add_text(args, "timeout", body, "timeout", err)) return false;
+    if (!add_text(args, "delay", body, "delay", err)) return false;
+    if (!add_text(args, "expires", body, "expires", err)) return false;
     if (!at) return true;
     int64_t wall_us;
     char text[TIME_TEXT_SIZE];
@@ -82,11 +78,25 @@ static bool add_times(const struct cli_args *args, json_t *body, struct err *err
     return true;
 }
 
-static void add_text(const struct cli_args *args, const char *option, json_t *body,
-                     const char *field)
+static bool add_text(const struct cli_args *args, const char *option, json_t *body,
+                     const char *field, struct err *err)
 {
     const char *text = cli_value(args, option);
-    if (text) json_object_set_new(body, field, json_string(text));
+    if (!text || json_object_set_new(body, field, json_string(text)) == 0) return true;
+    return err_set(err, ERR_INPUT, "--%s is not valid UTF-8", option);
+}
+
+static bool add_tags(const struct cli_args *args, json_t *body, struct err *err)
+{
+    size_t count = cli_count(args, "tag");
+    json_t *tags = json_array();
+    bool good = true;
+    for (size_t i = 0; good && i < count; i++)
+        good = json_array_append_new(tags, json_string(cli_at(args, "tag", i))) == 0 ||
+               err_set(err, ERR_INPUT, "--tag is not valid UTF-8");
+    if (count) json_object_set(body, "tags", tags);
+    json_decref(tags);
+    return good;
 }
 
 /* Whether a zone is written shows in the last characters: Z, +HH:MM or -HH:MM behind a clock. */

@@ -19,10 +19,10 @@ static const struct cli_option options[] = {
 const struct command command_worker_start = {
     .name = "worker start",
     .usage = "",
-    .summary = "Runs tasks in the foreground",
-    .details = "This process is the supervisor: SIGTERM or Ctrl-C lets running tasks finish, a "
-               "second one gives them back at once, SIGHUP loads the task files anew.\n"
-               "\n"
+    .summary = "run tasks in the foreground",
+    .details = "This process is the supervisor: SIGTERM or Ctrl-C lets running tasks finish, a\n"
+               "second one gives them back at once, SIGHUP loads the task files anew.\n\n"
+               "Examples:\n"
                "  ctutor-run worker start --queues high_priority,default --processes 4\n"
                "  ctutor-run worker start --burst\n",
     .options = options,

@@ -1,8 +1,8 @@
 /* pg_params.c: parameters in Postgres' binary format, one behind the other in one buffer.
  *
- * An array is: number of dimensions, whether it holds nulls, element type; then, unless it is
- * empty, length and lower bound; then each item with its length in front. The length is counted up
- * in place while items come. */
+ * An array is: number of dimensions, whether it holds nulls, element type, length, lower bound;
+ * then each item with its length in front. The array's length is counted up in place while items
+ * come. An empty one may be sent as one dimension of length 0. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,10 +10,9 @@
 #include "base/mem.h"
 #include "io/pg.h"
 
-#define ARRAY_NULLS_AT   4
-#define ARRAY_COUNT_AT   12
-#define ARRAY_EMPTY_SIZE 12
-#define NOT_IN_ARRAY     (-1)
+#define ARRAY_NULLS_AT 4
+#define ARRAY_COUNT_AT 12
+#define NOT_IN_ARRAY   (-1)
 
 static const struct {
     uint32_t element, array;
@@ -119,10 +118,6 @@ void pg_array(struct pg_params *params, uint32_t element_oid)
 void pg_array_end(struct pg_params *params)
 {
     require(params->array_start != NOT_IN_ARRAY, "pg_array_end without pg_array");
-    if (get_u32(params, params->array_start + ARRAY_COUNT_AT) == 0) {
-        set_u32(params, params->array_start, 0);
-        params->bytes.len = (size_t)params->array_start + ARRAY_EMPTY_SIZE;
-    }
     params->array_start = NOT_IN_ARRAY;
     end(params);
 }

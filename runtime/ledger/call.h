@@ -61,6 +61,14 @@ void put_idents(struct pg_params *params, const struct ident *ids, size_t count)
 void put_ident_or_null(struct pg_params *params, const struct ident *id); /* zero: null */
 void put_texts(struct pg_params *params, const char *const *texts);       /* NULL-terminated */
 
+/* The planner trap. A statement is planned once for each connection, maybe while a table is empty
+ * and vacuumed: then reading all of it looks as cheap as a probe of its index, and stays chosen
+ * when the table has grown. Two spellings leave no choice but the probe:
+ * - for what is written or locked, a condition on the key that is no join clause to the planner;
+ * - for what is read, a correlated subquery that OFFSET 0 keeps from being merged into the rest. */
+#define PROBE(key, outer) key " = ANY (ARRAY[" outer "])"
+#define ALONE             " OFFSET 0"
+
 struct pg *ledger_pg(struct ledger *ledger);
 struct loop *ledger_loop(struct ledger *ledger);
 const char *ledger_namespace(const struct ledger *ledger);

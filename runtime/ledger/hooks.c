@@ -18,10 +18,13 @@ static const struct pg_statement TAKE = {
     "  micros(t.created_at) AS created_at, t.parameters,"
     "  CASE m.event WHEN 'success' THEN o.result END AS result,"
     "  error_json(CASE m.event WHEN 'retry' THEN p.error ELSE o.error END) AS error, m.round"
-    " FROM m JOIN tasks t ON t.id = m.id"
-    "  LEFT JOIN outcomes o ON o.id = m.id AND o.round = m.round"
-    "  LEFT JOIN attempts p ON p.id = m.id AND p.attempt = m.attempt"
-    "  LEFT JOIN active a ON a.id = m.id ORDER BY m.id) r"
+    " FROM m CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = m.id" ALONE ") t"
+    "  LEFT JOIN LATERAL (SELECT * FROM outcomes o"
+    "   WHERE o.id = m.id AND o.round = m.round" ALONE ") o ON true"
+    "  LEFT JOIN LATERAL (SELECT * FROM attempts p"
+    "   WHERE p.id = m.id AND p.attempt = m.attempt" ALONE ") p ON true"
+    "  LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = m.id" ALONE ") a ON true"
+    " ORDER BY m.id) r"
 };
 static const struct pg_statement DONE = {
     "hook_done",

@@ -24,8 +24,8 @@ static const struct pg_statement PARTITIONS = {
 static const struct pg_statement COUNT = {
     "prune_count",
     "SELECT (SELECT count(*) FROM outcomes o WHERE o.finished_at < " CUTOFF
-    " AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id)"
-    " AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round)),"
+    " AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id" ALONE ")"
+    " AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")),"
     " (SELECT count(*) FROM prunable_weeks(" CUTOFF "))"
 };
 static const struct pg_statement WEEK = {

@@ -47,26 +47,30 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END "
 #define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
 #define OF_ALL                                                                                     \
-    "SELECT t.id FROM tasks t LEFT JOIN active a ON a.id = t.id"                                   \
+    "SELECT t.id FROM tasks t"                                                                     \
+    " LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = t.id" ALONE ") a ON true"             \
     " LEFT JOIN LATERAL (SELECT o.status, o.worker FROM outcomes o"                                \
     "  WHERE o.id = t.id AND a.id IS NULL ORDER BY o.round DESC LIMIT 1) o ON true"                \
     " LEFT JOIN LATERAL (SELECT coalesce(a.status, o.status) AS status, coalesce(o.worker,"        \
     "  (SELECT w.name FROM workers w WHERE w.incarnation = a.owner)) AS worker) x ON true"         \
     " WHERE ($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES "ORDER BY t.id DESC"
 #define OF_FEW                                                                                     \
-    "SELECT t.id FROM ("                                                                           \
-    " SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"         \
-    " FROM active a WHERE " WANTED("a.status")                                                     \
-    " UNION ALL"                                                                                   \
-    " SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")           \
-    "  AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id)"                                    \
-    "  AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round)"            \
-    " ) x JOIN tasks t ON t.id = x.id WHERE" MATCHES "ORDER BY x.id DESC"
+    "SELECT x.id FROM (SELECT * FROM ("                                                            \
+    "  SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
+    "  FROM active a WHERE " WANTED("a.status")                                                    \
+    "  UNION ALL"                                                                                  \
+    "  SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
+    "   AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id" ALONE ")"                          \
+    "   AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")"  \
+    "  ) u ORDER BY u.id DESC) x"                                                                  \
+    " CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id" ALONE ") t"                     \
+    " WHERE" MATCHES "ORDER BY x.id DESC"
 #define LIST_OF(ids)                                                                               \
     "WITH p AS MATERIALIZED (" ids " LIMIT $8 + 1 OFFSET $9),"                                     \
     " total AS (SELECT count(*) AS n FROM (" ids " LIMIT " TOTAL_MAX " + 1) c) "                   \
-    "SELECT '{\"tasks\":' || coalesce((SELECT json_agg(info_json(i) ORDER BY i.task_id DESC)"      \
-    "  FROM (SELECT id FROM p LIMIT $8) q JOIN task_info i ON i.task_id = q.id)::text, '[]')"      \
+    "SELECT '{\"tasks\":' || coalesce((SELECT json_agg(i.json ORDER BY q.id DESC)"                 \
+    "  FROM (SELECT id FROM p LIMIT $8) q CROSS JOIN LATERAL (SELECT info_json(i) AS json"         \
+    "   FROM task_info i WHERE i.task_id = q.id" ALONE ") i)::text, '[]')"                         \
     " || ',\"total\":' || least(total.n, " TOTAL_MAX ") || ',\"limit\":' || $8"                    \
     " || ',\"offset\":' || $9"                                                                     \
     " || ',\"has_more\":' || ((SELECT count(*) FROM p) > $8)::text"                                \

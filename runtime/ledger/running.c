@@ -10,7 +10,7 @@ static const struct pg_statement PROGRESS = {
     "  metadata = coalesce(p.metadata::jsonb, a.metadata), progress_at = now()"
     " FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::text[])"
     "  p (of, claim, percent, metadata) ORDER BY of) p"
-    " WHERE a.id = p.of AND a.status = 1 AND a.claim_id = p.claim RETURNING a.id) "
+    " WHERE " PROBE("a.id", "p.of") " AND a.status = 1 AND a.claim_id = p.claim RETURNING a.id) "
     "SELECT count(*) FROM u"
 };
 static const struct pg_statement LOG = {
@@ -21,9 +21,9 @@ static const struct pg_statement LOG = {
     "  l.level, l.text"
     " FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int8[], $5::text[], $6::text[])"
     "  WITH ORDINALITY l (id, claim, attempt, at_us, level, text, n)"
-    " WHERE EXISTS (SELECT FROM active a WHERE a.id = l.id AND a.claim_id = l.claim)"
-    "  OR EXISTS (SELECT FROM outcomes o WHERE o.id = l.id AND o.claim_id = l.claim)"
-    "  OR EXISTS (SELECT FROM attempts p WHERE p.id = l.id AND p.claim_id = l.claim)"
+    " WHERE EXISTS (SELECT FROM active a WHERE a.id = l.id AND a.claim_id = l.claim" ALONE ")"
+    "  OR EXISTS (SELECT FROM outcomes o WHERE o.id = l.id AND o.claim_id = l.claim" ALONE ")"
+    "  OR EXISTS (SELECT FROM attempts p WHERE p.id = l.id AND p.claim_id = l.claim" ALONE ")"
     " ORDER BY l.n RETURNING 1) "
     "SELECT count(*) FROM i"
 };

@@ -33,11 +33,13 @@ const char schema_ends[] =
     "    ELSE t.retry_base_us END)::float8\n"
     "  * CASE WHEN t.retry_jitter THEN random() ELSE 1 END * interval '1 microsecond';\n"
     /* Takes running rows from an owner that is no more. The culprit is charged, the
-     * others go back as if they had never been started. Answers what waits again. */
+     * others go back as if they had never been started. Answers what waits again. The
+     * caller holds the rows' locks. */
     "CREATE FUNCTION release_rows(ids uuid[], culprit uuid, culprit_timeout boolean,\n"
     "              unwitnessed boolean)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT AS $$\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
+    "SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$\n"
     "DECLARE\n"
     "  a active;\n"
     "  t tasks;\n"
@@ -47,8 +49,8 @@ const char schema_ends[] =
     "  message text;\n"
     "  error jsonb;\n"
     "BEGIN\n"
-    "  FOR a IN SELECT * FROM active x WHERE x.id = ANY (ids) AND x.status = 1\n"
-    "      ORDER BY x.id FOR UPDATE LOOP\n"
+    "  FOR a IN SELECT x.* FROM unnest(ids) i (of) CROSS JOIN LATERAL\n"
+    "        (SELECT * FROM active y WHERE y.id = i.of AND y.status = 1 OFFSET 0) x LOOP\n"
     "    SELECT * INTO t FROM tasks x WHERE x.id = a.id;\n"
     "    charged := coalesce(a.claim_id = culprit, false);\n"
     "    failed := charged AND culprit_timeout;\n"
@@ -95,7 +97,8 @@ const char schema_ends[] =
      * Repeating it finds the worker dead already and its rows gone. */
     "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, culprit_timeout boolean, seen bigint)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = on AS $$\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
+    "SET enable_seqscan = on AS $$\n"
     "DECLARE\n"
     "  ids uuid[];\n"
     "BEGIN\n"
@@ -114,7 +117,7 @@ const char schema_ends[] =
      * statement of it can be under way any more. Then waiting rows past their expiry. */
     "CREATE FUNCTION sweep()\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on SET enable_hashjoin = on\n"
     "AS $$\n"
     "DECLARE\n"
@@ -137,7 +140,7 @@ const char schema_ends[] =
     /* Notes who carries and serves what, which queues are full, and ends what is due
      * and has not been carried for the grace while its queue was served. */
     "CREATE FUNCTION end_unknown(grace interval, max_waiting bigint) RETURNS bigint\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on SET enable_hashjoin = on\n"
     "AS $$\n"
     "DECLARE\n"

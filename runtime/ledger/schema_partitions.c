@@ -53,7 +53,7 @@ const char schema_partitions[] =
     /* Drops one such week. An operator's retry locks its task's row first, hence the
      * second look behind the lock. */
     "CREATE FUNCTION prune_week(cutoff timestamptz, OUT tasks bigint, OUT partitions integer)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT AS $$\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
     "  week weeks;\n"
     "  parent text;\n"
@@ -86,7 +86,7 @@ const char schema_partitions[] =
     /* The finals behind `after`, at most `most`: how many went, and where to go on. */
     "CREATE FUNCTION prune_slice(cutoff timestamptz, after uuid, most integer,\n"
     "              OUT tasks bigint, OUT last uuid)\n"
-    "LANGUAGE plpgsql SET search_path FROM CURRENT AS $$\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
     "  ids uuid[];\n"
     "BEGIN\n"

@@ -33,7 +33,7 @@ static const struct pg_statement START = {
     "  version = ($6::text[])[array_position($5::text[], a.name)],"
     "  percent = NULL, metadata = NULL, progress_at = NULL"
     " FROM h"
-    " WHERE a.id = h.id AND (SELECT alive FROM me)"
+    " WHERE " PROBE("a.id", "h.id") " AND (SELECT alive FROM me)"
     "  AND (a.status = 1 AND a.claim_id = h.claim AND a.starts = h.starts + 1"
     "   OR a.status IN (0, 2) AND a.starts = h.starts AND a.cancel_at IS NULL"
     "    AND a.run_at <= now() AND (a.expires_at IS NULL OR a.expires_at > now())"
@@ -43,7 +43,7 @@ static const struct pg_statement START = {
     " t.priority::int4, u.starts, u.failures, u.round, t.timeout_us, micros(u.created_at),"
     " micros(u.started_at), t.retry_max, t.retry_backoff::int4, t.retry_base_us,"
     " t.retry_cap_us, t.retry_jitter, t.schema_hash "
-    "FROM u JOIN tasks t ON t.id = u.id "
+    "FROM u CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = u.id" ALONE ") t "
     "UNION ALL "
     "SELECT h.n::int4, (SELECT alive FROM me),"
     " CASE WHEN NOT (SELECT alive FROM me) THEN 1"
@@ -55,7 +55,8 @@ static const struct pg_statement START = {
     " CASE WHEN a.run_at > now() THEN least(micros(a.run_at) - micros(now()), 5000000)"
     "  ELSE 1000000 END,"
     " NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL "
-    "FROM h LEFT JOIN active a ON a.id = h.id WHERE h.n NOT IN (SELECT u.n FROM u)"
+    "FROM h LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = h.id" ALONE ") a ON true "
+    "WHERE h.n NOT IN (SELECT u.n FROM u)"
 };
 
 void ledger_start(struct ledger *ledger, const struct ident *incarnation,
@@ -83,6 +84,7 @@ static void start_answered(struct call *call, const struct pg_answer *answer)
     bool owner_alive = true;
     if (!answer->err) {
         started = xcalloc(start->count, sizeof *started);
+        for (size_t i = 0; i < start->count; i++) started[i].verdict = START_STALE;
         for (int row = 0; row < pg_row_count(answer->rows); row++) {
             read_started(answer->rows, row, &started[pg_get_int4(answer->rows, row, 0) - 1]);
             owner_alive = pg_get_bool(answer->rows, row, 1);

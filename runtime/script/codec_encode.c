@@ -37,6 +37,7 @@ struct writer {
 
 static bool write_value(struct writer *w, int index, const struct place *place);
 static bool write_number(struct writer *w, double value, const struct place *place);
+static bool reads_back(const char *text, double value);
 static bool write_string(struct writer *w, int index, const struct place *place);
 static void add_quoted(struct buf *out, const char *text, size_t len);
 static void add_escape(struct buf *out, unsigned char c);
@@ -111,17 +112,19 @@ static bool write_number(struct writer *w, double value, const struct place *pla
         (value < 0 || !signbit(value))) {
         snprintf(text, sizeof text, "%.0f", value);
     } else {
-        for (int digits = isnormal(value) ? 15 : 1; digits <= 17; digits++) {
-            if (fabs(value) > EXACT_MAX)
-                snprintf(text, sizeof text, "%.*e", digits - 1, value);
-            else
-                snprintf(text, sizeof text, "%.*g", digits, value);
-            double back = strtod(text, NULL);
-            if (!(back < value) && !(back > value)) break;
-        }
+        int digits = isnormal(value) ? 15 : 1; /* 15 always survive, except of the tiny ones */
+        while (snprintf(text, sizeof text, "%.*g", digits, value), !reads_back(text, value)) digits++;
+        if (fabs(value) > EXACT_MAX && !strchr(text, 'e'))
+            snprintf(text, sizeof text, "%.*e", digits - 1, value);
     }
     buf_add_text(w->out, text);
     return fits(w, 0);
+}
+
+static bool reads_back(const char *text, double value)
+{
+    double back = strtod(text, NULL);
+    return !(back < value) && !(back > value);
 }
 
 static bool write_string(struct writer *w, int index, const struct place *place)

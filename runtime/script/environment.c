@@ -95,6 +95,8 @@ static void run_environment(lua_State *L)
     lua_setfield(L, -2, "print");
     lua_pushcfunction(L, environment_running);
     lua_setfield(L, -2, "running");
+    lua_pushcfunction(L, run_refuse);
+    lua_setfield(L, -2, "refuse");
     lua_call(L, 1, 1); /* stack: the table of functions */
     lua_getfield(L, -1, "environment");
     keep(L, &environment_key);

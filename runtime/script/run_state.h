@@ -95,6 +95,7 @@ void run_arm_timer(struct run *run);
 /* ---- run_wait.c ---- */
 void run_abandon(struct run *run);  /* whatever wait is pending, or woken and not delivered */
 void run_clean_up(struct run *run);
+int run_refuse(lua_State *L); /* a coroutine of the task waits where its resumer cannot: gives up the wait, + why */
 void run_on_sleep_over(struct timer *timer);
 
 /* ---- run_begin.c: makes the coroutine and its arguments ---- */

@@ -20,7 +20,7 @@ struct run_cleanup {
     void *arg;
 };
 
-static int refuse_wait(lua_State *L);
+static void push_refusal(lua_State *L);
 static void push_function_name(lua_State *L, lua_Debug *frame);
 static bool is_transparent(lua_State *L);
 static bool push_library_name(lua_State *L);
@@ -34,8 +34,10 @@ int run_wait(lua_State *L, struct run_wait *wait)
     wait->pending = false;
     if (!lua_isyieldable(L)) {
         wait->abandon(wait);
-        return refuse_wait(L);
+        push_refusal(L);
+        return luaL_error(L, "%s", lua_tostring(L, -1));
     }
+    if (run->wait) run_abandon(run); /* an error on its way up cut it off */
     if (run->is_cancelled) {
         wait->abandon(wait);
         lua_pushlightuserdata(L, &vm_tag_raise);
@@ -50,19 +52,32 @@ int run_wait(lua_State *L, struct run_wait *wait)
 }
 
 /* Names the C function in whose callback the task tried to wait. */
-static int refuse_wait(lua_State *L)
+static void push_refusal(lua_State *L)
 {
     lua_Debug frame;
     for (int level = 1; lua_getstack(L, level, &frame); level++) {
         lua_getinfo(L, "nSf", &frame); /* stack: function */
         if (strcmp(frame.what, "C") == 0 && !is_transparent(L)) {
             push_function_name(L, &frame);
-            return luaL_error(L, "cannot wait inside %s (a C function that calls back)",
-                              lua_tostring(L, -1));
+            lua_pushfstring(L, "cannot wait inside %s (a C function that calls back)",
+                            lua_tostring(L, -1));
+            return;
         }
         lua_pop(L, 1);
     }
-    return luaL_error(L, "cannot wait here");
+    lua_pushliteral(L, "cannot wait here");
+}
+
+int run_refuse(lua_State *L)
+{
+    struct run *run = run_current(L);
+    if (run->is_decided) {
+        lua_pushliteral(L, "the run has ended");
+        return 1;
+    }
+    run_abandon(run);
+    push_refusal(L);
+    return 1;
 }
 
 /* pcall and xpcall let waits through. stack: function */

@@ -4,7 +4,7 @@
 -- Standard tables are proxies: userdata whose reads go to a private table of members, so that no raw
 -- access can change what all tasks share. What is absent says so, and what to use instead, when it is
 -- used.
-local host = ... -- {wait, raise, print, running}: tags and C functions
+local host = ... -- {wait, raise, print, running, refuse}: tags and C functions
 
 local error, pcall, type, tostring, select = error, pcall, type, tostring, select
 local setmetatable, getmetatable, rawget, rawset = setmetatable, getmetatable, rawget, rawset
@@ -65,13 +65,13 @@ local function standard(name, from)
   end
   -- Unknown names are nil, as usual: code asks `if table.unpack then`.
   return readonly(name, members, function(key)
-    if absent[key] then error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), absent[key]), 4) end
+    if absent[key] then error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), absent[key]), 2) end
   end), members
 end
 
 local function absent_table(name, instead)
   return readonly(name, {}, function(key)
-    error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), instead), 4)
+    error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), instead), 2)
   end)
 end
 
@@ -80,12 +80,14 @@ end
 -- bring back what it answers, so a task's own yield and resume are never disturbed by waiting.
 
 local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
+local isyieldable = coroutine.isyieldable
 local waiting = setmetatable({}, { __mode = "k" })
 
 local function pass(co, ok, first, ...)
   waiting[co] = nil
   if ok and first == WAIT then
     waiting[co] = true
+    if not isyieldable() then return pass(co, resume(co, RAISE, host.refuse(), 2)) end
     return pass(co, resume(co, yield(WAIT)))
   end
   return ok, first, ...
@@ -109,16 +111,15 @@ end
 -- Functions that wait -------------------------------------------------------------------------------
 -- pcall keeps the position of a misuse out of this file: it is raised anew where the task called.
 
-local function settle(wrapper, ok, first, ...)
+local function settle(wrapper, ok, ...)
+  if ok and (...) ~= RAISE then return ... end
+  local message, level = ..., 2 -- no tail calls of error: this function is level 1, the task level 2
   if ok then
-    if first ~= RAISE then return first, ... end
-    local message, level = ...
-    return error(message, level)
+    message, level = select(2, ...)
+  elseif type(message) == "string" and names[wrapper] then
+    message = message:gsub("to '%?'", "to '" .. names[wrapper] .. "'", 1)
   end
-  if type(first) == "string" and names[wrapper] then
-    first = first:gsub("to '%?'", "to '" .. names[wrapper] .. "'", 1)
-  end
-  return error(first, 2)
+  error(message, level)
 end
 
 local function wrap(f)
@@ -171,7 +172,7 @@ base.os = standard("os", { time = os.time, clock = os.clock, date = os.date, dif
 base.debug = standard("debug", {})
 protected[base.debug].traceback = debug.traceback
 base.coroutine = standard("coroutine", {
-  create = create, status = status, yield = yield, isyieldable = coroutine.isyieldable,
+  create = create, status = status, yield = yield, isyieldable = isyieldable,
   running = host.running, resume = resume_passing, wrap = wrap_passing,
 })
 local string_members
@@ -221,7 +222,7 @@ local function module(name, members)
   end
   local is_ours = name:sub(1, 7) == "ctutor."
   return readonly(name, members, is_ours and function(key)
-    error(("%s has no '%s'"):format(name, tostring(key)), 4)
+    error(("%s has no '%s'"):format(name, tostring(key)), 2)
   end or nil)
 end
 

@@ -1,4 +1,4 @@
-/* child.h: one subprocess with everything it starts, from its pipes to the death of the last
+/* program.h: one subprocess with everything it starts, from its pipes to the death of the last
  * descendant.
  *
  * Knows nothing of Lua. Loop thread only. */
@@ -12,8 +12,8 @@
 #include "io/proc.h"
 #include "loop/loop.h"
 
-struct child_spec {                     /* borrowed for child_start only */
-    const struct proc_options *options; /* fds are set by child_start */
+struct program_spec {                     /* borrowed for program_start only */
+    const struct proc_options *options; /* fds are set by program_start */
     const char *marker;                 /* of the run: "CTUTOR_RUN=..." */
     const char *input;                  /* stdin; NULL: /dev/null */
     size_t input_len;
@@ -22,20 +22,20 @@ struct child_spec {                     /* borrowed for child_start only */
 };
 
 /* What became of it. */
-struct child_report {
+struct program_report {
     struct proc_exit how;
     struct buf outputs[2]; /* stdout, stderr */
     bool timed_out, truncated;
     double seconds;
 };
 
-struct child; /* opaque */
+struct program; /* opaque */
 /* Runs once, from the loop, after the process and all it started are dead and their pipes are at
  * their end. The child is freed after it. */
-typedef void child_done_fn(void *arg, struct child_report *report);
+typedef void program_done_fn(void *arg, struct program_report *report);
 
 /* False + err: not started, done will not run. */
-MUSTUSE bool child_start(struct loop *loop, const struct child_spec *spec, child_done_fn *done,
-                         void *arg, struct child **out, struct err *err);
+MUSTUSE bool program_start(struct loop *loop, const struct program_spec *spec, program_done_fn *done,
+                         void *arg, struct program **out, struct err *err);
 /* Kills it with everything it started, at once; done will not run. */
-void child_abandon(struct child *child);
+void program_abandon(struct program *program);

@@ -1,0 +1,327 @@
+/* submit_bulk.c: see submit_bulk.h.
+ *
+ *   pump: read -> split into lines -> check at the door -> submit_task ... on_submitted -> settle:
+ *   print what is done at the head of the row, in the order of the lines
+ * At most IN_FLIGHT_MAX lines (and BYTES_MAX of them) are between reading and printing. A catalogue
+ * entry is asked for once, and again when it is a few seconds old. */
+#include "cli/submit_bulk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/jsonw.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "cli/entry.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/submit_answer.h"
+
+#define IN_FLIGHT_MAX 2000
+#define BYTES_MAX     ((size_t)64 << 20)
+#define READ_SIZE     ((size_t)64 << 10)
+#define LINE_EXTRA    ((size_t)64 << 10) /* what a line may be longer than parameters */
+#define FRESH_US      INT64_C(5000000)
+#define BROKER_WAIT_US INT64_C(200000)
+
+struct bulk_entry {
+    struct catalogue_entry *entry; /* NULL: there is no such task */
+    struct err err;                /* then */
+    int64_t asked_us;
+};
+
+struct bulk_line {
+    struct list node;
+    struct bulk *bulk;
+    int64_t number;
+    size_t bytes;
+    struct ident id;
+    bool is_done;
+    struct submit_answer answer;
+    struct err err; /* ERR_NONE: accepted */
+    size_t field_count;
+    struct params_error *fields; /* owned */
+};
+
+struct bulk {
+    struct app *app;
+    struct submitter *submitter;
+    struct map *entries; /* name -> struct bulk_entry */
+    struct list row;     /* struct bulk_line, in the order of lines */
+    size_t in_flight, bytes;
+
+    int descriptor;
+    uv_poll_t poll;
+    bool is_pollable, is_readable, is_ended, is_poll_closed;
+    struct buf input;
+    size_t taken; /* of input */
+    size_t line_max;
+    bool skips_line; /* the rest of one that is too long */
+
+    int64_t line_count, refused, deferred;
+    bool has_lost_store;
+    struct err err;
+    struct buf out;
+};
+
+static bool bulk_open(struct bulk *bulk, const char *path, struct err *err);
+static void bulk_close(struct bulk *bulk);
+static bool has_room(const struct bulk *bulk);
+static void read_more(struct bulk *bulk);
+static bool take_line(struct bulk *bulk, const char **text, size_t *len);
+static void line_begin(struct bulk *bulk, const char *text, size_t len);
+static void on_submitted(void *arg, const struct submit_answer *answer, const struct err *err);
+static void settle(struct bulk *bulk);
+static void print_refused(struct bulk *bulk, const struct bulk_line *line);
+static struct bulk_entry *find_entry(struct bulk *bulk, const char *name);
+
+int submit_bulk(struct app *app, const struct cli_args *args)
+{
+    struct bulk bulk = { .app = app };
+    struct err err;
+    if (args->count > 0) {
+        err_set(&err, ERR_INPUT, "with --bulk the tasks are named in the lines, not '%.100s'",
+                args->words[0]);
+        return app_fail(app, &err);
+    }
+    if (!app_open_stores(app, &err) || !bulk_open(&bulk, cli_value(args, "bulk"), &err))
+        return app_fail(app, &err);
+    while (!bulk.is_ended || bulk.in_flight > 0) {
+        const char *text;
+        size_t len;
+        while (has_room(&bulk) && take_line(&bulk, &text, &len)) line_begin(&bulk, text, len);
+        bool must_read = !bulk.is_ended && has_room(&bulk);
+        if (must_read) read_more(&bulk);
+        loop_turn(&app->loop, !must_read || (bulk.is_pollable && !bulk.is_readable));
+        settle(&bulk);
+    }
+    app_flush_broker(app);
+    bool failed = bulk.err.code != ERR_NONE;
+    err = bulk.err;
+    if (bulk.deferred)
+        output_note("warning: Redis is away; %lld tasks are accepted and handed out later",
+                    (long long)bulk.deferred);
+    if (bulk.refused)
+        output_note("%lld of %lld lines refused", (long long)bulk.refused,
+                    (long long)bulk.line_count);
+    int status = failed ? err_exit_status(err.code) : bulk.refused ? 2 : 0;
+    if (failed) output_note("%s", err.text);
+    bulk_close(&bulk);
+    return status;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    container_of(poll, struct bulk, poll)->is_readable = true;
+    uv_poll_stop(poll);
+}
+
+/* A file cannot be polled, and need not. */
+static bool bulk_open(struct bulk *bulk, const char *path, struct err *err)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    bulk->descriptor = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (bulk->descriptor < 0)
+        return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    bulk->is_pollable = uv_poll_init(&bulk->app->loop.uv, &bulk->poll, bulk->descriptor) == 0;
+    bulk->is_poll_closed = !bulk->is_pollable;
+    bulk->line_max = (size_t)config_int(bulk->app->config, SET_MAX_PARAMS) + LINE_EXTRA;
+    bulk->entries = map_new();
+    list_init(&bulk->row);
+    app_wait_broker(bulk->app, BROKER_WAIT_US);
+    bulk->submitter = submitter_new(&bulk->app->loop, bulk->app->ledger, bulk->app->broker);
+    return true;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    container_of((uv_poll_t *)handle, struct bulk, poll)->is_poll_closed = true;
+}
+
+static void bulk_close(struct bulk *bulk)
+{
+    size_t at = 0, key_len;
+    const void *key;
+    void *value;
+    while (map_next(bulk->entries, &at, &key, &key_len, &value)) {
+        struct bulk_entry *known = value;
+        catalogue_entry_free(known->entry);
+        free(known);
+    }
+    map_free(bulk->entries);
+    submitter_free(bulk->submitter);
+    if (bulk->is_pollable) uv_close((uv_handle_t *)&bulk->poll, on_poll_closed);
+    while (!bulk->is_poll_closed) loop_turn(&bulk->app->loop, true);
+    if (bulk->descriptor != STDIN_FILENO) close(bulk->descriptor);
+    buf_close(&bulk->input);
+    buf_close(&bulk->out);
+}
+
+static bool has_room(const struct bulk *bulk)
+{
+    return bulk->in_flight < IN_FLIGHT_MAX && bulk->bytes < BYTES_MAX && !bulk->has_lost_store;
+}
+
+/* What a pipe does not have yet is waited for by the loop. */
+static void read_more(struct bulk *bulk)
+{
+    if (bulk->is_pollable && !bulk->is_readable) {
+        uv_poll_start(&bulk->poll, UV_READABLE, on_readable);
+        return;
+    }
+    buf_drop_front(&bulk->input, bulk->taken);
+    bulk->taken = 0;
+    ssize_t got = read(bulk->descriptor, buf_reserve(&bulk->input, READ_SIZE), READ_SIZE);
+    bulk->is_readable = false;
+    if (got > 0) bulk->input.len += (size_t)got;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (got < 0) err_set(&bulk->err, ERR_INPUT, "the lines cannot be read: %s", strerror(errno));
+    if (got <= 0) bulk->is_ended = true;
+    if (got == 0 && bulk->input.len) buf_add_char(&bulk->input, '\n');
+    if (got == 0 && bulk->input.len) bulk->is_ended = false; /* once more, for the last line */
+}
+
+/* Borrowed until more is read. false: there is no whole line. */
+static bool take_line(struct bulk *bulk, const char **text, size_t *len)
+{
+    while (bulk->taken < bulk->input.len) {
+        const char *start = bulk->input.data + bulk->taken;
+        size_t left = bulk->input.len - bulk->taken;
+        const char *end = memchr(start, '\n', left);
+        bool is_long = !end && left > bulk->line_max;
+        if (!end && !is_long && !bulk->skips_line) return false;
+        *text = start;
+        *len = end ? (size_t)(end - start) : left;
+        bulk->taken += *len + (end ? 1 : 0);
+        bool was_skipped = bulk->skips_line;
+        bulk->skips_line = !end;
+        if (was_skipped) continue;
+        bulk->line_count++;
+        if (strspn(*text, " \t\r") < *len) return true;
+    }
+    return false;
+}
+
+static void refuse(struct bulk_line *line, const struct err *err, const struct door_errors *errors)
+{
+    line->err = *err;
+    line->is_done = true;
+    if (!errors || !errors->count) return;
+    line->field_count = errors->count;
+    line->fields = xcalloc(errors->count, sizeof *line->fields);
+    memcpy(line->fields, errors->at, errors->count * sizeof *line->fields);
+}
+
+/* gives a box, or NULL: the line is refused */
+static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, const json_t *body)
+{
+    struct err err;
+    struct door_errors errors = { 0 };
+    struct submission_box *box = NULL;
+    const char *name = json_string_value(json_object_get(body, "task_name"));
+    struct bulk_entry *known = name ? find_entry(bulk, name) : NULL;
+    if (!name) {
+        err_set(&err, ERR_INPUT, "it has no task_name");
+    } else if (!known->entry) {
+        err = known->err;
+        if (err.code != ERR_NOT_FOUND) bulk->has_lost_store = true;
+    } else if (door_check(known->entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box,
+                          &errors, &err)) {
+        return box;
+    }
+    refuse(line, &err, &errors);
+    return NULL;
+}
+
+static void line_begin(struct bulk *bulk, const char *text, size_t len)
+{
+    struct err err;
+    json_t *body = NULL;
+    struct submission_box *box = NULL;
+    struct bulk_line *line = xcalloc(1, sizeof *line);
+    *line = (struct bulk_line){ .bulk = bulk, .number = bulk->line_count, .bytes = len };
+    list_push_back(&bulk->row, &line->node);
+    bulk->in_flight++;
+    bulk->bytes += len;
+    bool good = len <= bulk->line_max || err_set(&err, ERR_TOO_LARGE, "the line is too long");
+    good = good && params_parse(text, len, "the line", &body, &err);
+    if (good && !json_is_object(body)) good = err_set(&err, ERR_INPUT, "it is no JSON object");
+    if (good)
+        box = check(bulk, line, body);
+    else
+        refuse(line, &err, NULL);
+    json_decref(body);
+    if (!box) return;
+    line->id = box->submission.id;
+    submit_task(bulk->submitter, box, on_submitted, line);
+}
+
+static void on_submitted(void *arg, const struct submit_answer *answer, const struct err *err)
+{
+    struct bulk_line *line = arg;
+    struct bulk *bulk = line->bulk;
+    line->is_done = true;
+    if (answer) line->answer = *answer;
+    if (answer && answer->verdict == INSERT_NEW && answer->deferred) bulk->deferred++;
+    if (submit_answer_is_good(bulk->app, answer, err, &line->id, &line->err)) return;
+    if (line->err.code == ERR_STORE) bulk->has_lost_store = true;
+}
+
+/* Prints in order; what is behind a line that is under way waits. */
+static void settle(struct bulk *bulk)
+{
+    while (!list_is_empty(&bulk->row)) {
+        struct bulk_line *line = container_of(bulk->row.next, struct bulk_line, node);
+        if (!line->is_done) break;
+        list_del(&line->node);
+        char id[IDENT_TEXT_SIZE];
+        ident_text(&line->answer.id, id);
+        if (line->err.code != ERR_NONE)
+            print_refused(bulk, line);
+        else if (bulk->app->json)
+            submit_answer_json(&bulk->out, &line->answer, NULL);
+        else
+            buf_add_text(&bulk->out, id);
+        if (line->err.code == ERR_NONE) buf_add_char(&bulk->out, '\n');
+        bulk->in_flight--;
+        bulk->bytes -= line->bytes;
+        free(line->fields);
+        free(line);
+    }
+    output_text(&bulk->out);
+    if (bulk->has_lost_store) bulk->is_ended = true;
+}
+
+static void print_refused(struct bulk *bulk, const struct bulk_line *line)
+{
+    bulk->refused++;
+    output_plain_note("line %lld: %s", (long long)line->number, line->err.text);
+    if (line->err.code == ERR_STORE) bulk->err = line->err;
+    if (!bulk->app->json) return;
+    output_error_json(&bulk->out, line->err.text,
+                      line->err.code == ERR_NOT_FOUND ? "not_found" : "invalid", line->fields,
+                      line->field_count);
+    buf_add_char(&bulk->out, '\n');
+}
+
+/* Turns the loop while it asks. */
+static struct bulk_entry *find_entry(struct bulk *bulk, const char *name)
+{
+    size_t len = strlen(name);
+    struct bulk_entry *known = map_find(bulk->entries, name, len);
+    if (known && clock_boot_us() - known->asked_us < FRESH_US) return known;
+    if (!known) {
+        known = xcalloc(1, sizeof *known);
+        map_put(bulk->entries, name, len, known);
+    }
+    catalogue_entry_free(known->entry);
+    known->entry = NULL;
+    (void)!entry_find(bulk->app, name, &known->entry, &known->err);
+    known->asked_us = clock_boot_us();
+    return known;
+}

@@ -1,0 +1,342 @@
+/* wait.c: see wait.h.
+ *
+ *   look -> ledger_info -> on_info [-> ledger_logs -> on_logs ...] -> look_end -> news
+ *   on_event: status and progress are told at once; a final status and log lines only cause a look,
+ *   since the ledger has the logs in order and nothing may come after the final status. */
+#include "cli/wait.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jsonw.h"
+#include "base/mem.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+#define LOOK_FIRST_US INT64_C(20000)
+#define LOOK_MOST_US  INT64_C(1000000)
+#define LOOK_LOGS_US  INT64_C(100000) /* between two looks that log lines cause */
+#define SILENCE_US    INT64_C(60000000) /* of Postgres, then the wait is given up */
+#define BAR_EVERY_US  INT64_C(100000)
+#define LOGS_AT_ONCE  1000
+
+struct wait {
+    struct app *app;
+    const struct wait_options *options;
+    struct ident id;
+    char id_text[IDENT_TEXT_SIZE];
+    struct timer tick;
+    uv_signal_t interrupt;
+    int handles_open;
+
+    bool looking, ended, is_interrupted;
+    int64_t look_at_us, looked_at_us, pause_us; /* boot time */
+    int64_t begin_us, last_answer_us, shown_us;
+    json_t *info;                 /* of the look that goes on */
+    unsigned events, events_then; /* now, and when that look began */
+    int64_t log_seq;
+    struct err err;
+
+    enum task_status status; /* what was told last */
+    int64_t attempt;
+    bool is_told;
+    double percent;
+    json_t *metadata;
+};
+
+static void wait_open(struct wait *wait);
+static void wait_close(struct wait *wait);
+static void on_event(void *arg, const char *line, size_t len);
+static void on_interrupt(uv_signal_t *handle, int number);
+static void on_tick(struct timer *timer);
+static void look(struct wait *wait);
+static void look_end(struct wait *wait);
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt);
+static void tell_progress(struct wait *wait, const json_t *progress);
+static void tell_log(struct wait *wait, const json_t *log);
+static void tell(struct wait *wait, const struct buf *line);
+static void show_bar(struct wait *wait);
+
+bool wait_until_final(struct app *app, const struct ident *id, const struct wait_options *options,
+                      struct err *err)
+{
+    struct wait wait = { .app = app, .options = options, .id = *id, .percent = -1 };
+    wait_open(&wait);
+    int64_t deadline_us = options->at_most_us < 0 ? INT64_MAX : wait.begin_us + options->at_most_us;
+    while (!wait.ended && !wait.is_interrupted && clock_boot_us() < deadline_us) {
+        int64_t now_us = clock_boot_us();
+        if (!wait.looking && now_us >= wait.look_at_us) look(&wait);
+        int64_t next_us = wait.looking ? now_us + LOOK_MOST_US : wait.look_at_us;
+        if (next_us > deadline_us) next_us = deadline_us;
+        timer_start(&wait.tick, next_us > now_us ? next_us - now_us : 0);
+        if (app->terminal_err) show_bar(&wait);
+        loop_turn(&app->loop, true);
+    }
+    wait_close(&wait);
+    if (err) *err = wait.err;
+    if (wait.ended) return wait.err.code == ERR_NONE;
+    if (wait.is_interrupted)
+        return err_set(err, ERR_INTERRUPTED, "not waiting any more, the task goes on: ctutor-run "
+                       "result %s --wait", wait.id_text);
+    return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
+                   wait.id_text);
+}
+
+bool read_id(const char *text, struct ident *id, struct err *err)
+{
+    if (ident_parse(text, id)) return true;
+    return err_set(err, ERR_INPUT, "'%.60s' is no task id", text);
+}
+
+static void wait_open(struct wait *wait)
+{
+    ident_text(&wait->id, wait->id_text);
+    wait->begin_us = wait->last_answer_us = clock_boot_us();
+    wait->pause_us = LOOK_FIRST_US;
+    timer_init(&wait->app->loop, &wait->tick, on_tick);
+    uv_signal_init(&wait->app->loop.uv, &wait->interrupt);
+    uv_signal_start(&wait->interrupt, on_interrupt, SIGINT);
+    wait->handles_open = 2;
+    wait->app->news.arg = wait;
+    wait->app->news.event = on_event;
+    if (wait->app->broker) broker_listen(wait->app->broker, BROKER_EVENTS);
+}
+
+static void on_tick(struct timer *timer) { (void)timer; /* the loop turned: that is all */ }
+
+static void on_interrupt(uv_signal_t *handle, int number)
+{
+    (void)number;
+    container_of(handle, struct wait, interrupt)->is_interrupted = true;
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    container_of(timer, struct wait, tick)->handles_open--;
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+    container_of((uv_signal_t *)handle, struct wait, interrupt)->handles_open--;
+}
+
+/* It lives on the stack: what refers to it must be over. A second Ctrl-C ends the program. */
+static void wait_close(struct wait *wait)
+{
+    wait->app->news = (struct app_news){ 0 };
+    uv_close((uv_handle_t *)&wait->interrupt, on_signal_closed);
+    timer_close(&wait->tick, on_timer_closed);
+    while (wait->handles_open > 0 || wait->looking) loop_turn(&wait->app->loop, true);
+    json_decref(wait->metadata);
+    if (wait->app->terminal_err) progress_hide();
+}
+
+static void on_event(void *arg, const char *line, size_t len)
+{
+    struct wait *wait = arg;
+    enum task_status status;
+    if (len < 36 || !memmem(line, len, wait->id_text, IDENT_TEXT_SIZE - 1)) return;
+    json_t *event = json_loadb(line, len, 0, NULL);
+    const char *id = json_string_value(json_object_get(event, "id"));
+    const char *kind = json_string_value(json_object_get(event, "event"));
+    const char *word = json_string_value(json_object_get(event, "status"));
+    if (id && kind && strcmp(id, wait->id_text) == 0) {
+        int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
+        wait->events++;
+        wait->pause_us = LOOK_MOST_US;
+        if (strcmp(kind, "progress") == 0)
+            tell_progress(wait, event);
+        else if (strcmp(kind, "log") == 0 && wait->options->wants_logs && soon_us < wait->look_at_us)
+            wait->look_at_us = soon_us;
+        else if (word && task_status_parse(word, &status) && task_status_is_final(status))
+            wait->look_at_us = now_us;
+        else if (word && task_status_parse(word, &status))
+            tell_status(wait, status, json_integer_value(json_object_get(event, "attempt")));
+    }
+    json_decref(event);
+}
+
+static void on_info(void *arg, const char *json, size_t len, const struct err *err);
+
+static void look(struct wait *wait)
+{
+    wait->looking = true;
+    wait->looked_at_us = clock_boot_us();
+    wait->look_at_us = wait->looked_at_us + wait->pause_us;
+    wait->pause_us = 2 * wait->pause_us < LOOK_MOST_US ? 2 * wait->pause_us : LOOK_MOST_US;
+    wait->events_then = wait->events;
+    ledger_info(wait->app->ledger, &wait->id, on_info, wait);
+}
+
+static void end_with(struct wait *wait, const struct err *err)
+{
+    wait->ended = true;
+    wait->err = *err;
+}
+
+/* Postgres may come back: the wait goes on for a while. */
+static void look_failed(struct wait *wait, const struct err *err)
+{
+    bool is_away = err->code == ERR_STORE && clock_boot_us() - wait->last_answer_us < SILENCE_US;
+    wait->looking = false;
+    wait->look_at_us = clock_boot_us() + LOOK_MOST_US;
+    if (!is_away) end_with(wait, err);
+}
+
+static void on_logs(void *arg, const char *json, size_t len, const struct err *err);
+
+static void on_info(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct wait *wait = arg;
+    struct err missing;
+    if (err) {
+        look_failed(wait, err);
+        return;
+    }
+    wait->last_answer_us = clock_boot_us();
+    wait->info = json_loadb(json, len, 0, NULL);
+    if (!wait->info) {
+        wait->looking = false;
+        err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->id_text);
+        end_with(wait, &missing);
+    } else if (wait->options->wants_logs) {
+        ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
+    } else {
+        look_end(wait);
+    }
+}
+
+static void on_logs(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct wait *wait = arg;
+    if (err) {
+        json_decref(wait->info);
+        look_failed(wait, err);
+        return;
+    }
+    json_t *page = json_loadb(json, len, 0, NULL), *log;
+    size_t index;
+    json_array_foreach(json_object_get(page, "logs"), index, log)
+    {
+        wait->log_seq = json_integer_value(json_object_get(log, "seq"));
+        tell_log(wait, log);
+    }
+    bool has_more = json_is_true(json_object_get(page, "has_more"));
+    json_decref(page);
+    if (has_more)
+        ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
+    else
+        look_end(wait);
+}
+
+/* Events that came meanwhile are newer than what the ledger said, unless that is final. */
+static void look_end(struct wait *wait)
+{
+    enum task_status status = TASK_PENDING;
+    const char *word = json_string_value(json_object_get(wait->info, "status"));
+    bool is_known = word && task_status_parse(word, &status);
+    bool is_final = is_known && task_status_is_final(status);
+    if (is_final || wait->events == wait->events_then) {
+        int64_t attempt = json_integer_value(json_object_get(wait->info, "attempt"));
+        const json_t *progress = json_object_get(wait->info, "progress");
+        if (!is_final) tell_status(wait, status, attempt);
+        tell_progress(wait, progress);
+        if (is_final) tell_status(wait, status, attempt);
+    }
+    json_decref(wait->info);
+    wait->looking = false;
+    wait->ended = is_final;
+}
+
+static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, const char *event)
+{
+    jsonw_init(w, line);
+    jsonw_object(w);
+    jsonw_key_text(w, "id", wait->id_text);
+    jsonw_key_text(w, "event", event);
+}
+
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt)
+{
+    struct buf line = BUF_EMPTY;
+    struct jsonw w;
+    if (wait->is_told && status == wait->status && attempt == wait->attempt) return;
+    wait->is_told = true;
+    wait->status = status;
+    wait->attempt = attempt;
+    line_begin(wait, &w, &line, "status");
+    jsonw_key_text(&w, "status", task_status_text(status));
+    jsonw_key_int(&w, "attempt", attempt);
+    jsonw_key(&w, "at");
+    jsonw_time(&w, clock_wall_us());
+    jsonw_object_end(&w);
+    tell(wait, &line);
+    buf_close(&line);
+}
+
+static void tell_progress(struct wait *wait, const json_t *progress)
+{
+    struct buf line = BUF_EMPTY;
+    struct jsonw w;
+    json_t *percent = json_object_get(progress, "percentage");
+    json_t *metadata = json_object_get(progress, "metadata");
+    bool is_same = json_number_value(percent) == wait->percent &&
+                   (metadata == wait->metadata || json_equal(metadata, wait->metadata));
+    if (!json_is_number(percent) || is_same) return;
+    json_decref(wait->metadata);
+    wait->metadata = json_incref(metadata);
+    wait->percent = json_number_value(percent);
+    char *text = json_dumps(metadata, JSON_COMPACT | JSON_ENCODE_ANY);
+    line_begin(wait, &w, &line, "progress");
+    jsonw_key(&w, "percentage");
+    jsonw_number(&w, wait->percent);
+    jsonw_key(&w, "metadata");
+    jsonw_raw(&w, text ? text : "null", text ? strlen(text) : 4);
+    jsonw_key(&w, "at");
+    jsonw_time(&w, clock_wall_us());
+    jsonw_object_end(&w);
+    tell(wait, &line);
+    free(text);
+    buf_close(&line);
+}
+
+static void tell_log(struct wait *wait, const json_t *log)
+{
+    struct buf line = BUF_EMPTY;
+    struct jsonw w;
+    const json_t *text = json_object_get(log, "text");
+    line_begin(wait, &w, &line, "log");
+    jsonw_key_int(&w, "attempt", json_integer_value(json_object_get(log, "attempt")));
+    jsonw_key_text(&w, "level", json_string_value(json_object_get(log, "level")));
+    jsonw_key(&w, "text");
+    jsonw_text_len(&w, json_string_value(text), json_string_length(text));
+    jsonw_key_text(&w, "at", json_string_value(json_object_get(log, "at")));
+    jsonw_object_end(&w);
+    tell(wait, &line);
+    buf_close(&line);
+}
+
+static void tell(struct wait *wait, const struct buf *line)
+{
+    if (!wait->options->news) return;
+    json_t *event = json_loadb(line->data, line->len, 0, NULL);
+    if (wait->app->terminal_err) progress_hide();
+    wait->options->news(wait->options->arg, line->data, event);
+    json_decref(event);
+}
+
+static void show_bar(struct wait *wait)
+{
+    struct buf metadata = BUF_EMPTY;
+    if (clock_boot_us() - wait->shown_us < BAR_EVERY_US) return;
+    wait->shown_us = clock_boot_us();
+    progress_metadata(&metadata, wait->metadata);
+    struct progress_view view = { .status = wait->is_told ? task_status_text(wait->status) : "",
+                                  .percent = wait->percent,
+                                  .metadata = buf_text(&metadata),
+                                  .elapsed_us = clock_boot_us() - wait->begin_us };
+    progress_show(&view);
+    buf_close(&metadata);
+}
