@@ -156,7 +156,7 @@ static void on_epoch(void *arg, const char *epoch, const struct err *err)
     await_broker(arg, err);
 }
 
-static const char *code_text(enum err_code code)
+const char *app_error_code(enum err_code code)
 {
     switch (code) {
     case ERR_INPUT: return "invalid";
@@ -193,7 +193,7 @@ int app_fail_fields(struct app *app, const struct err *err, const struct params_
         output_plain_note("  %s: %s", fields[i].field, fields[i].message);
     if (app->json) {
         struct buf out = BUF_EMPTY;
-        output_error_json(&out, err->text, code_text(err->code), fields, count);
+        output_error_json(&out, err->text, app_error_code(err->code), fields, count);
         output_line(&out);
         buf_close(&out);
     }

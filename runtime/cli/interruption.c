@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,11 +66,11 @@ static void on_async(uv_async_t *async)
 
 static _Noreturn void end_by_force(void)
 {
-    static const char text[] = "\nctutor-run: interrupted\n";
     proc_kill_descendants_but(NULL, 0);
     bool removed = tree_remove_all(watch.directory, NULL);
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-    _exit(removed && written > 0 ? 130 : 130);
+    dprintf(STDERR_FILENO, "\nctutor-run: interrupted%s%s\n",
+            removed ? "" : "; could not remove ", removed ? "" : watch.directory);
+    _exit(130);
 }
 
 bool interruption_stop(void)

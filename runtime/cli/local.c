@@ -4,13 +4,11 @@
 #include "bindings/bindings.h"
 #include "script/interrupt.h"
 
-bool local_open(struct app *app, const char *directory, const char *run_directory,
-                struct local_tasks *out, struct err *err)
+bool local_open(struct app *app, const char *directory, struct local_tasks *out, struct err *err)
 {
     *out = (struct local_tasks){ .host = { .loop = &app->loop,
                                            .bindings = binding_table,
                                            .binding_count = binding_count } };
-    out->host.run_directory = run_directory;
     out->host.max_result = (size_t)config_int(app->config, SET_MAX_RESULT);
     interrupt_start(NULL);
     if (check_directory(directory, NULL, &out->host, config_duration_us(app->config, SET_TIMEOUT),

@@ -1,4 +1,4 @@
-/* local.h: the task files of a folder, loaded into this process: no stores, no worker. */
+/* local.h: task files used in this process: no stores, no worker. */
 #pragma once
 #include "cli/app.h"
 #include "script/checker.h"
@@ -9,8 +9,11 @@ struct local_tasks {
     struct check_outcome outcome;
 };
 
-/* Once per process; other threads may be about. run_directory (borrowed) may be NULL: then nothing
- * can be run, only looked at. */
-MUSTUSE bool local_open(struct app *app, const char *directory, const char *run_directory,
-                        struct local_tasks *out, struct err *err);
+/* Loads the files of a folder. Once per process. */
+MUSTUSE bool local_open(struct app *app, const char *directory, struct local_tasks *out,
+                        struct err *err);
 void local_close(struct local_tasks *tasks);
+
+/* One attempt of a task among them, with its progress and log on stderr and what came of it on
+ * stdout. Returns the exit status: 0, 1 failed, 130 interrupted. (local_run.c) */
+int local_run(struct app *app, struct local_tasks *tasks, const struct submission *submission);

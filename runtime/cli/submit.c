@@ -2,6 +2,7 @@
  *
  * The id is made here before anything is sent, so a submit whose outcome stayed unknown can be
  * repeated. Whether a worker takes the queue is asked in the same breath and only warned of. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,7 +96,9 @@ static bool check(struct app *app, const struct cli_args *args, struct submissio
         return err_set(err, ERR_INPUT, "which task? usage: ctutor-run submit %s",
                        command_submit.usage);
     if (!cli_duration(args, "wait", &ignored_us, err)) return false;
-    bool good = app_open_stores(app, err) && entry_find(app, args->words[0], &entry, err) &&
+    if (!app_open_stores(app, err)) return false;
+    if (cli_has(args, "wait")) broker_listen(app->broker, BROKER_EVENTS); /* miss nothing */
+    bool good = entry_find(app, args->words[0], &entry, err) &&
                 parameters_collect(entry->schema, args->count - 1, args->words + 1,
                                    cli_value(args, "params"), &parameters, err) &&
                 submit_body(args, entry->name, parameters, &body, err);
@@ -112,7 +115,7 @@ static bool send_box(struct app *app, struct submission_box *takes_box, struct s
     struct await workers = { 0 };
     struct err failure = { 0 };
     sending->id = takes_box->submission.id;
-    memccpy(sending->queue, takes_box->submission.queue, '\0', sizeof sending->queue - 1);
+    snprintf(sending->queue, sizeof sending->queue, "%s", takes_box->submission.queue);
     app_wait_broker(app, BROKER_WAIT_US);
     struct submitter *submitter = submitter_new(&app->loop, app->ledger, app->broker);
     submit_task(submitter, takes_box, on_submitted, sending);
@@ -122,12 +125,13 @@ static bool send_box(struct app *app, struct submission_box *takes_box, struct s
     bool is_known = await_run(&app->loop, &workers, NULL);
     app_flush_broker(app);
     submitter_free(submitter);
-    if (good && is_known && !is_queue_served(&workers.json, sending->queue))
+    bool is_new = good && sending->answer.verdict == INSERT_NEW;
+    if (is_new && is_known && !is_queue_served(&workers.json, sending->queue))
         buf_addf(warning, "no live worker takes the queue %s", sending->queue);
     if (warning->len) output_note("warning: %s", buf_text(warning));
-    if (good && sending->answer.deferred)
+    if (is_new && sending->answer.deferred)
         output_note("warning: Redis is away; the task is accepted and is handed out later");
-    if (good && sending->answer.verdict == INSERT_DUPLICATE && !app->json)
+    if (good && !is_new && !app->json)
         output_note("it was submitted before: this is its id");
     await_close(&workers);
     return good;

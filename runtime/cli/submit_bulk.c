@@ -21,16 +21,15 @@
 #include "cli/output.h"
 #include "cli/submit_answer.h"
 
-#define IN_FLIGHT_MAX 2000
-#define BYTES_MAX     ((size_t)64 << 20)
-#define READ_SIZE     ((size_t)64 << 10)
-#define LINE_EXTRA    ((size_t)64 << 10) /* what a line may be longer than parameters */
-#define FRESH_US      INT64_C(5000000)
+#define IN_FLIGHT_MAX  2000
+#define BYTES_MAX      ((size_t)64 << 20)
+#define READ_SIZE      ((size_t)64 << 10)
+#define LINE_EXTRA     ((size_t)64 << 10) /* what a line may be longer than parameters */
+#define FRESH_US       INT64_C(5000000)
 #define BROKER_WAIT_US INT64_C(200000)
 
 struct bulk_entry {
-    struct catalogue_entry *entry; /* NULL: there is no such task */
-    struct err err;                /* then */
+    struct catalogue_entry *entry;
     int64_t asked_us;
 };
 
@@ -51,6 +50,8 @@ struct bulk {
     struct app *app;
     struct submitter *submitter;
     struct map *entries; /* name -> struct bulk_entry */
+    char *unknown;       /* the name that was asked for in vain last, or NULL */
+    struct err unknown_err;
     struct list row;     /* struct bulk_line, in the order of lines */
     size_t in_flight, bytes;
 
@@ -71,13 +72,14 @@ struct bulk {
 static bool bulk_open(struct bulk *bulk, const char *path, struct err *err);
 static void bulk_close(struct bulk *bulk);
 static bool has_room(const struct bulk *bulk);
-static void read_more(struct bulk *bulk);
+static bool read_more(struct bulk *bulk);
 static bool take_line(struct bulk *bulk, const char **text, size_t *len);
 static void line_begin(struct bulk *bulk, const char *text, size_t len);
 static void on_submitted(void *arg, const struct submit_answer *answer, const struct err *err);
 static void settle(struct bulk *bulk);
 static void print_refused(struct bulk *bulk, const struct bulk_line *line);
-static struct bulk_entry *find_entry(struct bulk *bulk, const char *name);
+static bool find_entry(struct bulk *bulk, const char *name, const struct catalogue_entry **out,
+                       struct err *err);
 
 int submit_bulk(struct app *app, const struct cli_args *args)
 {
@@ -94,9 +96,8 @@ int submit_bulk(struct app *app, const struct cli_args *args)
         const char *text;
         size_t len;
         while (has_room(&bulk) && take_line(&bulk, &text, &len)) line_begin(&bulk, text, len);
-        bool must_read = !bulk.is_ended && has_room(&bulk);
-        if (must_read) read_more(&bulk);
-        loop_turn(&app->loop, !must_read || (bulk.is_pollable && !bulk.is_readable));
+        bool has_read = !bulk.is_ended && has_room(&bulk) && read_more(&bulk);
+        loop_turn(&app->loop, !has_read);
         settle(&bulk);
     }
     app_flush_broker(app);
@@ -128,7 +129,9 @@ static bool bulk_open(struct bulk *bulk, const char *path, struct err *err)
     bulk->descriptor = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (bulk->descriptor < 0)
         return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    int flags = fcntl(bulk->descriptor, F_GETFL);
     bulk->is_pollable = uv_poll_init(&bulk->app->loop.uv, &bulk->poll, bulk->descriptor) == 0;
+    fcntl(bulk->descriptor, F_SETFL, flags); /* libuv made it non-blocking, for all who share it */
     bulk->is_poll_closed = !bulk->is_pollable;
     bulk->line_max = (size_t)config_int(bulk->app->config, SET_MAX_PARAMS) + LINE_EXTRA;
     bulk->entries = map_new();
@@ -154,6 +157,7 @@ static void bulk_close(struct bulk *bulk)
         free(known);
     }
     map_free(bulk->entries);
+    free(bulk->unknown);
     submitter_free(bulk->submitter);
     if (bulk->is_pollable) uv_close((uv_handle_t *)&bulk->poll, on_poll_closed);
     while (!bulk->is_poll_closed) loop_turn(&bulk->app->loop, true);
@@ -167,23 +171,24 @@ static bool has_room(const struct bulk *bulk)
     return bulk->in_flight < IN_FLIGHT_MAX && bulk->bytes < BYTES_MAX && !bulk->has_lost_store;
 }
 
-/* What a pipe does not have yet is waited for by the loop. */
-static void read_more(struct bulk *bulk)
+/* What a pipe does not have yet is waited for by the loop: false. */
+static bool read_more(struct bulk *bulk)
 {
     if (bulk->is_pollable && !bulk->is_readable) {
         uv_poll_start(&bulk->poll, UV_READABLE, on_readable);
-        return;
+        return false;
     }
     buf_drop_front(&bulk->input, bulk->taken);
     bulk->taken = 0;
     ssize_t got = read(bulk->descriptor, buf_reserve(&bulk->input, READ_SIZE), READ_SIZE);
     bulk->is_readable = false;
     if (got > 0) bulk->input.len += (size_t)got;
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return true;
     if (got < 0) err_set(&bulk->err, ERR_INPUT, "the lines cannot be read: %s", strerror(errno));
     if (got <= 0) bulk->is_ended = true;
     if (got == 0 && bulk->input.len) buf_add_char(&bulk->input, '\n');
     if (got == 0 && bulk->input.len) bulk->is_ended = false; /* once more, for the last line */
+    return true;
 }
 
 /* Borrowed until more is read. false: there is no whole line. */
@@ -221,16 +226,16 @@ static void refuse(struct bulk_line *line, const struct err *err, const struct d
 static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, const json_t *body)
 {
     struct err err;
-    struct door_errors errors = { 0 };
+    struct door_errors errors;
     struct submission_box *box = NULL;
+    const struct catalogue_entry *entry = NULL;
     const char *name = json_string_value(json_object_get(body, "task_name"));
-    struct bulk_entry *known = name ? find_entry(bulk, name) : NULL;
+    errors.count = 0;
     if (!name) {
         err_set(&err, ERR_INPUT, "it has no task_name");
-    } else if (!known->entry) {
-        err = known->err;
-        if (err.code != ERR_NOT_FOUND) bulk->has_lost_store = true;
-    } else if (door_check(known->entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box,
+    } else if (!find_entry(bulk, name, &entry, &err)) {
+        if (err.code == ERR_STORE) bulk->has_lost_store = true;
+    } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box,
                           &errors, &err)) {
         return box;
     }
@@ -293,7 +298,9 @@ static void settle(struct bulk *bulk)
         free(line->fields);
         free(line);
     }
+    bool has_news = bulk->out.len > 0;
     output_text(&bulk->out);
+    if (has_news) fflush(stdout); /* who feeds us through a pipe may wait for the id */
     if (bulk->has_lost_store) bulk->is_ended = true;
 }
 
@@ -303,25 +310,36 @@ static void print_refused(struct bulk *bulk, const struct bulk_line *line)
     output_plain_note("line %lld: %s", (long long)line->number, line->err.text);
     if (line->err.code == ERR_STORE) bulk->err = line->err;
     if (!bulk->app->json) return;
-    output_error_json(&bulk->out, line->err.text,
-                      line->err.code == ERR_NOT_FOUND ? "not_found" : "invalid", line->fields,
+    output_error_json(&bulk->out, line->err.text, app_error_code(line->err.code), line->fields,
                       line->field_count);
     buf_add_char(&bulk->out, '\n');
 }
 
 /* Turns the loop while it asks. */
-static struct bulk_entry *find_entry(struct bulk *bulk, const char *name)
+static bool find_entry(struct bulk *bulk, const char *name, const struct catalogue_entry **out,
+                       struct err *err)
 {
     size_t len = strlen(name);
     struct bulk_entry *known = map_find(bulk->entries, name, len);
-    if (known && clock_boot_us() - known->asked_us < FRESH_US) return known;
+    if (known && clock_boot_us() - known->asked_us < FRESH_US) {
+        *out = known->entry;
+        return true;
+    }
+    *err = bulk->unknown_err;
+    if (bulk->unknown && strcmp(bulk->unknown, name) == 0) return false;
+    struct catalogue_entry *entry = NULL;
+    if (!entry_find(bulk->app, name, &entry, err)) {
+        free(bulk->unknown);
+        bulk->unknown = xstrdup(name);
+        bulk->unknown_err = *err;
+        return false;
+    }
     if (!known) {
         known = xcalloc(1, sizeof *known);
         map_put(bulk->entries, name, len, known);
     }
     catalogue_entry_free(known->entry);
-    known->entry = NULL;
-    (void)!entry_find(bulk->app, name, &known->entry, &known->err);
-    known->asked_us = clock_boot_us();
-    return known;
+    *known = (struct bulk_entry){ entry, clock_boot_us() };
+    *out = entry;
+    return true;
 }

@@ -33,7 +33,7 @@ static int run(struct app *app, const struct cli_args *args)
     struct local_tasks tasks;
     if (!cli_expect_words(&command_tasks_check, args, 0, 1, &err)) return app_fail(app, &err);
     const char *directory = args->count ? args->words[0] : config_text(app->config, SET_TASKS_DIR);
-    if (!local_open(app, directory, NULL, &tasks, &err)) return app_fail(app, &err);
+    if (!local_open(app, directory, &tasks, &err)) return app_fail(app, &err);
     if (app->json)
         output_stream_line(tasks.outcome.report.data, tasks.outcome.report.len);
     else

@@ -59,7 +59,8 @@ static const struct pg_statement FINISH_SUCCESS = {
     "WITH d AS ("
     " DELETE FROM active a USING (SELECT f.id AS of, f.claim, f.result, f.percent_now,"
     "  f.metadata_now, f.hook, f.n FROM " FINISHES " ORDER BY f.id) f"
-    " WHERE " PROBE("a.id", "f.of") " AND a.status = 1 AND a.claim_id = f.claim RETURNING f.*, a.*), "
+    " WHERE " PROBE("a.id", "f.of") " AND a.status = 1 AND a.claim_id = f.claim"
+    " RETURNING f.*, a.*), "
     "o AS ("
     " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
     " SELECT d.id, d.round, d.starts, d.claim_id, 3, d.result::jsonb, NULL, d.failures, d.losses,"
@@ -80,8 +81,8 @@ static const struct pg_statement FINISH = {
     "  a.failures + f.spends::int4 AS failures_now,"
     "  CASE WHEN f.delay_us = 0 AND f.ended = 'released' THEN a.run_at"
     "   ELSE clock_timestamp() + f.delay_us * interval '1 microsecond' END AS run_next"
-    " FROM " FINISHES " JOIN active a ON " PROBE("a.id", "f.id")
-    " WHERE a.status = 1 AND a.claim_id = f.claim ORDER BY a.id FOR UPDATE OF a), "
+    " FROM (SELECT * FROM " FINISHES " ORDER BY f.id) f JOIN active a ON " PROBE("a.id", "f.id")
+    " WHERE a.status = 1 AND a.claim_id = f.claim FOR UPDATE OF a), "
     "d AS (DELETE FROM active a USING l WHERE " PROBE("a.id", "l.id") " AND l.became >= 3), "
     "o AS ("
     " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"

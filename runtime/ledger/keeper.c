@@ -28,12 +28,13 @@ static const struct pg_statement RESIGN = {
 static const struct pg_statement DUE = {
     "due",
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true FROM active a"
-    " WHERE (a.run_at, a.id) > ('epoch'::timestamptz + $1 * interval '1 microsecond', $2)"
+    " WHERE (a.run_at, uuid_send(a.id)) >"
+    "   ('epoch'::timestamptz + $1 * interval '1 microsecond', uuid_send($2))"
     "  AND a.run_at <= CASE WHEN $4 > 0"
     "   THEN least(now(), 'epoch'::timestamptz + $4 * interval '1 microsecond') ELSE now() END"
     "  AND a.status IN (0, 2) AND a.cancel_at IS NULL AND ($3 < 0 OR a.priority = $3)"
     "  AND (NOT $6 OR a.starts > 0 OR a.run_at > a.created_at)"
-    " ORDER BY a.run_at, a.id LIMIT $5) "
+    " ORDER BY a.run_at, uuid_send(a.id) LIMIT $5) "
     "UNION ALL "
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, false FROM active a"
     " WHERE a.run_at > now() AND a.status IN (0, 2) ORDER BY a.run_at LIMIT 1) "

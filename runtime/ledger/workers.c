@@ -51,8 +51,10 @@ static const struct pg_statement DECLARE_DEAD = {
 };
 static const struct pg_statement GONE = {
     "worker_gone",
-    "WITH u AS (UPDATE workers SET state = 'gone' WHERE incarnation = $1 AND state = 'alive'"
-    " RETURNING 1) SELECT count(*) FROM u"
+    "WITH u AS ("
+    " UPDATE workers SET state = 'gone', ended_at = now()"
+    " WHERE incarnation = $1 AND state = 'alive' RETURNING 1) "
+    "SELECT count(*) FROM u"
 };
 static const struct pg_statement OF_HOST = {
     "workers_of_host",

@@ -1,6 +1,6 @@
 /* check_files.c: everything is opened relative to one descriptor of the directory, by the kernel's
- * RESOLVE_BENEATH where it has it (a symlink may point to another place inside), else without following
- * symlinks at all. What is judged is the open file, never its name. */
+ * RESOLVE_BENEATH where it has it (a symlink may point to another place inside), else without
+ * following symlinks at all. What is judged is the open file, never its name. */
 #include "script/check_files.h"
 
 #include <dirent.h>

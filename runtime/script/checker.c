@@ -1,8 +1,8 @@
 /* checker.c: examine every file, settle who owns which name, and merge with what served before.
  *
- * A file that fails, in whatever way, keeps the task it had together with the lib tree it was checked
- * with. Two files of one name fail both; since a failed file's old task may hold a name, this is
- * repeated until nothing changes. */
+ * A file that fails, in whatever way, keeps the task it had together with the lib tree it was
+ * checked with. Two files of one name fail both; since a failed file's old task may hold a name,
+ * this is repeated until nothing changes. */
 #include "script/checker.h"
 
 #include <stdlib.h>
@@ -152,8 +152,8 @@ static bool fail_if_taken(struct check *check, struct candidate *candidate)
     return true;
 }
 
-/* The file of another claim to the same name: one that was examined well, also if it has lost the name
- * in the same quarrel, or the old task of one that failed. */
+/* The file of another claim to the same name: one that was examined well, also if it has lost the
+ * name in the same quarrel, or the old task of one that failed. */
 static const char *find_rival(const struct check *check, const struct candidate *candidate)
 {
     const char *name = candidate->definition.name;

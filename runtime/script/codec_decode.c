@@ -1,8 +1,9 @@
 /* codec_decode.c: strict RFC 8259 text -> Lua value, by recursive descent onto the Lua stack.
  *
- * The whole text is checked for UTF-8 once, before anything is made. An integer whose digits a double
- * would not give back is refused; so is a number that overflows. Every array carries the array
- * metatable, so that one that is emptied later still goes out as []. Of equal keys the last one wins.
+ * The whole text is checked for UTF-8 once, before anything is made. An integer whose digits a
+ * double would not give back is refused; so is a number that overflows. Every array carries the
+ * array metatable, so that one that is emptied later still goes out as []. Of equal keys the last
+ * one wins.
  */
 #include "script/codec.h"
 

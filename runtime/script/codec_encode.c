@@ -1,5 +1,5 @@
-/* codec_encode.c: Lua value -> JSON text that gives the same value back, or a refusal that names the
- * culprit by its path.
+/* codec_encode.c: Lua value -> JSON text that gives the same value back, or a refusal that names
+ * the culprit by its path.
  *
  * Tables are read raw: metamethods never run, so encoding cannot run a task's code. Whether a table
  * is an array is settled before anything of it is written. The path is a chain of C frames, one per
@@ -15,8 +15,8 @@
 
 #include "base/utf8.h"
 
-#define DEPTH_MAX 64
-#define EXACT_MAX 9007199254740992.0 /* 2^53 */
+#define DEPTH_MAX    64
+#define EXACT_MAX    9007199254740992.0 /* 2^53 */
 #define PATH_MAX_LEN 300
 
 static char array_metatable; /* its address is the key in the registry */
@@ -113,7 +113,8 @@ static bool write_number(struct writer *w, double value, const struct place *pla
         snprintf(text, sizeof text, "%.0f", value);
     } else {
         int digits = isnormal(value) ? 15 : 1; /* 15 always survive, except of the tiny ones */
-        while (snprintf(text, sizeof text, "%.*g", digits, value), !reads_back(text, value)) digits++;
+        while (snprintf(text, sizeof text, "%.*g", digits, value), !reads_back(text, value))
+            digits++;
         if (fabs(value) > EXACT_MAX && !strchr(text, 'e'))
             snprintf(text, sizeof text, "%.*e", digits - 1, value);
     }
@@ -132,7 +133,8 @@ static bool write_string(struct writer *w, int index, const struct place *place)
     size_t len;
     const char *text = lua_tolstring(w->L, index, &len);
     if (!fits(w, len + 2)) return false;
-    if (!utf8_is_valid(text, len)) return refuse(w, place, "text that is not UTF-8 cannot be stored");
+    if (!utf8_is_valid(text, len))
+        return refuse(w, place, "text that is not UTF-8 cannot be stored");
     if (memchr(text, '\0', len)) return refuse(w, place, "text with a NUL byte cannot be stored");
     add_quoted(w->out, text, len);
     return fits(w, 0);
@@ -171,7 +173,7 @@ static bool write_table(struct writer *w, int index, const struct place *place)
         return refuse(w, place, "nested deeper than 64 levels (or it holds itself)");
     size_t count = lua_objlen(w->L, index);
     bool is_good = count > 0 || is_marked_array(w->L, index) ? write_array(w, index, count, place)
-                                                            : write_object(w, index, place);
+                                                             : write_object(w, index, place);
     w->depth--;
     return is_good;
 }

@@ -1,9 +1,10 @@
-/* ctx.c: the first argument of execute and of the hooks. Its functions act on the run that is on the
- * CPU, so all runs share them; ctx.f(x) and ctx:f(x) are told apart by the metatable of the first
- * argument.
+/* ctx.c: the first argument of execute and of the hooks. Its functions act on the run that is on
+ * the CPU, so all runs share them; ctx.f(x) and ctx:f(x) are told apart by the metatable of the
+ * first argument.
  *
- * fatal, retry_in and snooze decide how the run ends and then yield for good: the run is never resumed,
- * so nothing can catch it. Where that is impossible they raise; the decision stands anyway. */
+ * fatal, retry_in and snooze decide how the run ends and then yield for good: the run is never
+ * resumed, so nothing can catch it. Where that is impossible they raise; the decision stands
+ * anyway. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,8 @@ static int ctx_snooze(lua_State *L);
 static int end_run(lua_State *L);
 
 static const luaL_Reg functions[] = {
-    { "progress", ctx_progress }, { "log", ctx_log },       { "info", ctx_info },
-    { "warn", ctx_warn },         { "sleep", ctx_sleep },   { "cancelled", ctx_cancelled },
+    { "progress", ctx_progress }, { "log", ctx_log },           { "info", ctx_info },
+    { "warn", ctx_warn },         { "sleep", ctx_sleep },       { "cancelled", ctx_cancelled },
     { "fatal", ctx_fatal },       { "retry_in", ctx_retry_in }, { "snooze", ctx_snooze },
 };
 

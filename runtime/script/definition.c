@@ -1,5 +1,6 @@
-/* definition.c: the table that a task file returned -> struct task_definition, by one table of fields.
- * The parameters' table goes through JSON to the params module, which knows the schema words. */
+/* definition.c: the table that a task file returned -> struct task_definition, by one table of
+ * fields. The parameters' table goes through JSON to the params module, which knows the schema
+ * words. */
 #include "script/definition.h"
 
 #include <stdlib.h>
@@ -177,7 +178,8 @@ static bool finish(struct reading *r, const char *file)
     }
     lua_getfield(r->L, 2, "execute");
     if (lua_isnil(r->L, -1))
-        return err_set(r->err, ERR_INPUT, "field 'execute' is missing: function(ctx, params) ... end");
+        return err_set(r->err, ERR_INPUT,
+                       "field 'execute' is missing: function(ctx, params) ... end");
     lua_pop(r->L, 1);
     if (!make_schema(r)) return err_wrap(r->err, "field 'params'");
     keep_functions(r);

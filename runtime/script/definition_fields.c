@@ -65,8 +65,10 @@ bool field_retries(lua_State *L, struct retry_policy *out, struct err *err)
     *out = RETRY_NONE;
     if (!lua_istable(L, -1)) {
         if (!field_integer(L, 0, RETRIES_MAX, &max, err))
-            return err_set(err, ERR_INPUT, "must be an integer from 0 to %d, or a table with max, "
-                           "backoff, base, cap, jitter", RETRIES_MAX);
+            return err_set(err, ERR_INPUT,
+                           "must be an integer from 0 to %d, or a table with max, "
+                           "backoff, base, cap, jitter",
+                           RETRIES_MAX);
         out->max = (int32_t)max;
         return true;
     }

@@ -1,13 +1,15 @@
 /* interrupt.c: the watching thread, the signal handler, and who owns LuaJIT's profiler.
  *
- * LuaJIT's compiled code looks at no hook of its own accord. A state whose profiler was started in line
- * mode compiles an exit into every trace that looks at the hook state when SIGPROF has come; its timer
- * is switched off, so it costs nothing until we raise the signal ourselves. There is one profiler per
- * process. A state without it runs without the JIT: interpreted code looks at the hook by itself.
+ * LuaJIT's compiled code looks at no hook of its own accord. A state whose profiler was started in
+ * line mode compiles an exit into every trace that looks at the hook state when SIGPROF has come;
+ * its timer is switched off, so it costs nothing until we raise the signal ourselves. There is one
+ * profiler per process. A state without it runs without the JIT: interpreted code looks at the hook
+ * by itself.
  *
- * Nothing is shared but atomics. The handler decides by itself, from the note and the clock, whether
- * the slice that it finds is past its deadline, so a signal that comes late hits nobody else. The
- * thread sleeps on a futex while no slice has run for a tick; interrupt_enter wakes it only then. */
+ * Nothing is shared but atomics. The handler decides by itself, from the note and the clock,
+ * whether the slice that it finds is past its deadline, so a signal that comes late hits nobody
+ * else. The thread sleeps on a futex while no slice has run for a tick; interrupt_enter wakes it
+ * only then. */
 #include "script/interrupt.h"
 
 #include <errno.h>
@@ -27,7 +29,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TICK_US   50000 /* how late a deadline may be seen that was set while the thread slept a tick */
+#define TICK_US                                                                                    \
+    50000 /* how late a deadline may be seen that was set while the thread slept a tick */
 #define REPEAT_US 20000 /* one signal can fall into a gap */
 
 static struct slice_note private_note;
@@ -38,10 +41,10 @@ static struct {
     _Atomic bool is_stopping;
     bool is_started;
 } watch = { .note = &private_note };
-static lua_State *volatile running;        /* on the CPU; written by the Lua thread only */
-static lua_State *profiled;               /* main thread of the owner of the profiler, NULL: nobody */
+static lua_State *volatile running; /* on the CPU; written by the Lua thread only */
+static lua_State *profiled;         /* main thread of the owner of the profiler, NULL: nobody */
 static volatile sig_atomic_t is_profiled_running; /* the running slice belongs to the owner */
-static volatile sig_atomic_t was_hooked;   /* the handler put the hook on in this slice */
+static volatile sig_atomic_t was_hooked;          /* the handler put the hook on in this slice */
 
 static void *watch_slices(void *unused);
 static void sleep_until_entered(uint64_t seen);
@@ -92,8 +95,8 @@ static void *watch_slices(void *unused)
     return NULL;
 }
 
-/* is_asleep is set before the last look at the sequence, interrupt_enter changes the sequence before it
- * looks at is_asleep: one of the two sees the other. */
+/* is_asleep is set before the last look at the sequence, interrupt_enter changes the sequence
+ * before it looks at is_asleep: one of the two sees the other. */
 static void sleep_until_entered(uint64_t seen)
 {
     atomic_store(&watch.is_asleep, 1);

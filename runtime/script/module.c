@@ -1,8 +1,9 @@
 /* module.c: require, and the compiling of files and of text that a task loads.
  *
- * A module is found among the bindings and in the lib tree of the file that asks, by name only: nothing
- * is read from disk. Modules of a tree live as long as the state. require is a C function, so the top
- * level of a module cannot wait, and a circle or an interruption half-way leaves nothing behind. */
+ * A module is found among the bindings and in the lib tree of the file that asks, by name only:
+ * nothing is read from disk. Modules of a tree live as long as the state. require is a C function,
+ * so the top level of a module cannot wait, and a circle or an interruption half-way leaves nothing
+ * behind. */
 #include "script/vm.h"
 
 #include <stdio.h>

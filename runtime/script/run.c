@@ -1,9 +1,9 @@
 /* run.c: the only caller of lua_resume.
  *
- * Everything that happens to a run only queues it; the ready list of its generation is worked off once
- * per loop turn, at most what was on it at the start and for at most TURN_US, so that I/O is never kept
- * waiting long. A slice that took long moves the deadlines that passed meanwhile: those runs had no
- * chance to act. */
+ * Everything that happens to a run only queues it; the ready list of its generation is worked off
+ * once per loop turn, at most what was on it at the start and for at most TURN_US, so that I/O is
+ * never kept waiting long. A slice that took long moves the deadlines that passed meanwhile: those
+ * runs had no chance to act. */
 #include "script/run.h"
 
 #include <stdlib.h>
@@ -136,7 +136,8 @@ void run_turn(struct defer *defer)
     list_move_all(round, &generation->ready);
     while (clock_boot_us() < until && (node = list_pop_front(round)))
         run_resume(container_of(node, struct run, ready));
-    uv_update_time(&generation->host->loop->uv); /* timers started next must not count from before */
+    uv_update_time(
+        &generation->host->loop->uv); /* timers started next must not count from before */
     if (list_is_empty(round)) return;
     list_move_all(round, &generation->ready); /* the rest goes first next time */
     list_move_all(&generation->ready, round);
@@ -172,8 +173,7 @@ static int resume_slice(struct run *run, int count, bool *was_interrupted)
 
 static void extend_others(const struct run *run, int64_t from_us, int64_t to_us)
 {
-    LIST_EACH(node, &process.runs)
-    {
+    LIST_EACH (node, &process.runs) {
         struct run *other = container_of(node, struct run, all);
         if (other == run || other->state == RUN_ENDING) continue;
         int64_t took = to_us - from_us;
@@ -213,8 +213,8 @@ struct delivery {
     int count;
 };
 
-/* The values with which a parked coroutine goes on. push runs on the main thread: an error in it must
- * not meet a coroutine that is not running. */
+/* The values with which a parked coroutine goes on. push runs on the main thread: an error in it
+ * must not meet a coroutine that is not running. */
 static bool prepare_values(struct run *run, int *count)
 {
     lua_State *main = run->generation->vm->L;
@@ -281,8 +281,7 @@ void run_log(struct run *run, const char *level, const char *text, size_t len)
 {
     struct buf clean = BUF_EMPTY;
     utf8_add_clean(&clean, text, len, LOG_MAX);
-    if (run->events.log)
-        run->events.log(run->events.arg, run, level, buf_text(&clean), clean.len);
+    if (run->events.log) run->events.log(run->events.arg, run, level, buf_text(&clean), clean.len);
     buf_close(&clean);
 }
 

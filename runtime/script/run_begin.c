@@ -92,8 +92,8 @@ static int begin_protected(lua_State *L)
     if (run->kind != RUN_EXECUTE) {
         lua_pop(L, 1);
         bool is_given = run->argument.len > 0;
-        if (!codec_decode(L, is_given ? run->argument.data : "null", is_given ? run->argument.len : 4,
-                          &err)) {
+        if (!codec_decode(L, is_given ? run->argument.data : "null",
+                          is_given ? run->argument.len : 4, &err)) {
             run_decide_message(run, END_REJECTED, err.text);
             return 0;
         }
@@ -110,7 +110,8 @@ static bool push_params(lua_State *L, struct run *run)
 {
     struct err err;
     bool is_given = run->params.len > 0;
-    if (!codec_decode(L, is_given ? run->params.data : "{}", is_given ? run->params.len : 2, &err)) {
+    if (!codec_decode(L, is_given ? run->params.data : "{}", is_given ? run->params.len : 2,
+                      &err)) {
         run_decide_message(run, END_REJECTED, err.text);
         return false;
     }

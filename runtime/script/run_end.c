@@ -1,8 +1,8 @@
 /* run_end.c: how a run ends, decided once and then told.
  *
- * A decision only fills fields. run_conclude undoes whatever the run holds, in reverse, gives up the
- * coroutine, waits until its directory is gone, and calls ended() from the loop. While a cancel is
- * pending every end but a normal return or a release counts as cancelled. */
+ * A decision only fills fields. run_conclude undoes whatever the run holds, in reverse, gives up
+ * the coroutine, waits until its directory is gone, and calls ended() from the loop. While a cancel
+ * is pending every end but a normal return or a release counts as cancelled. */
 #include <stdlib.h>
 #include <string.h>
 

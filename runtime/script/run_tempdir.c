@@ -1,7 +1,8 @@
 /* run_tempdir.c: a run's own directory, and its removal on a thread of libuv's pool.
  *
- * What subprocesses left in it is hostile: nothing is followed, every step goes through descriptors,
- * and a tree deeper than DEPTH_MAX is lifted to the top piece by piece instead of recursed into. */
+ * What subprocesses left in it is hostile: nothing is followed, every step goes through
+ * descriptors, and a tree deeper than DEPTH_MAX is lifted to the top piece by piece instead of
+ * recursed into. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

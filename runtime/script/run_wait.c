@@ -1,7 +1,7 @@
 /* run_wait.c: waiting, waking, and what a run acquired.
  *
- * A wait yields vm_tag_wait, which the task's own coroutines pass up to run.c. Its end only queues the
- * run; the values are pushed when it is resumed. */
+ * A wait yields vm_tag_wait, which the task's own coroutines pass up to run.c. Its end only queues
+ * the run; the values are pushed when it is resumed. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -110,7 +110,8 @@ static void read_task(struct source *source, struct snapshot_task *task, size_t 
     if (task->tree >= tree_count) source->is_broken = true;
 }
 
-/* least: bytes that each of them takes up at least; bounds what a broken count makes us allocate. */
+/* least: bytes that each of them takes up at least; bounds what a broken count makes us allocate.
+ */
 static size_t read_count(struct source *source, size_t least)
 {
     if (source->is_broken || source->end - source->at < 4) {

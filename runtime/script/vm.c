@@ -1,5 +1,5 @@
-/* vm.c: making a state and running files in it, each under a deadline of its own. Everything that may
- * raise a Lua error happens inside a protected call. */
+/* vm.c: making a state and running files in it, each under a deadline of its own. Everything that
+ * may raise a Lua error happens inside a protected call. */
 #include "script/vm.h"
 
 #include <stdlib.h>
@@ -99,8 +99,8 @@ static bool call_limited(struct vm *vm, lua_CFunction function, void *argument, 
     if (status == 0 && !was_interrupted) return true;
     if (!was_interrupted) return fail_with_top(L, file, err);
     lua_pop(L, status == 0 ? results : 1);
-    return err_set(err, ERR_DEADLINE, "%s: loading took longer than 2s (is there a loop at the top level?)",
-                   file);
+    return err_set(err, ERR_DEADLINE,
+                   "%s: loading took longer than 2s (is there a loop at the top level?)", file);
 }
 
 /* Messages of Lua begin with the file and line already. stack: - message */

@@ -1,5 +1,6 @@
--- analysis.lua: what a chunk does, read from its bytecode without running it: which globals it reads and
--- assigns, and which modules it requires. The numbers of the instructions are found by compiling them.
+-- analysis.lua: what a chunk does, read from its bytecode without running it: which globals it
+-- reads and assigns, and which modules it requires. The numbers of the instructions are found by
+-- compiling them.
 local util, absent = ... -- jit.util; absent(name) -> what to use instead, or nil
 
 local funcbc, funck, funcinfo = util.funcbc, util.funck, util.funcinfo
@@ -26,13 +27,17 @@ end
 
 local function constant(proto, ins) return funck(proto, -rshift(ins, 16) - 1) end
 
--- The text that is the whole argument of the call whose function was fetched at pc; nil: another thing.
+-- The text that is the whole argument of the call whose function was fetched at pc; nil: another
+-- thing.
 local function constant_argument(proto, pc)
   local argument, call = funcbc(proto, pc + 1), funcbc(proto, pc + 2)
-  if call and band(argument, 0xff) == KSTR and CALLS[band(call, 0xff)] then return constant(proto, argument) end
+  if call and band(argument, 0xff) == KSTR and CALLS[band(call, 0xff)] then
+    return constant(proto, argument)
+  end
 end
 
--- What one chunk does: {errors, warnings, modules it requires by a constant name, is_open: requires others too}.
+-- What one chunk does. modules: those it requires by a constant name; is_open: it requires others
+-- too.
 local function read(chunk, file, known)
   local facts = { errors = {}, warnings = {}, modules = {}, is_open = false }
   local function note(list, proto, pc, text)
@@ -42,11 +47,13 @@ local function read(chunk, file, known)
     if op ~= GGET and op ~= GSET then return end
     local name = constant(proto, ins)
     if op == GSET then
-      note(facts.errors, proto, pc, ("assignment to undeclared global '%s'; declare it local"):format(name))
+      local text = "assignment to undeclared global '%s'; declare it local"
+      note(facts.errors, proto, pc, text:format(name))
     elseif rawget(known, name) == nil then
       note(facts.errors, proto, pc, ("undefined global '%s'"):format(name))
     elseif absent(name) then
-      note(facts.warnings, proto, pc, ("%s is not available in tasks: %s"):format(name, absent(name)))
+      local text = "%s is not available in tasks: %s"
+      note(facts.warnings, proto, pc, text:format(name, absent(name)))
     elseif name == "require" then
       local module = constant_argument(proto, pc)
       facts.modules[#facts.modules + 1] = module
@@ -62,8 +69,9 @@ local function append(list, more)
   for _, item in ipairs(more) do list[#list + 1] = item end
 end
 
--- One per lib tree. known: the names of its environment; find(module) -> path, chunk or nil, message; or nothing.
--- The function made gives: errors, warnings, the paths used as a set, whether others may be used too.
+-- One per lib tree. known: the names of its environment; find(module) -> path, chunk or nil,
+-- message; or nothing. The function made gives: errors, warnings, the paths used as a set,
+-- whether others may be used too.
 return function(known, find)
   local cache = {}
 

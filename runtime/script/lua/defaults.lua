@@ -1,5 +1,5 @@
--- defaults.lua: puts the defaults of a params schema into decoded parameters, in place, at every depth.
--- A null counts as not given, except where the schema allows null.
+-- defaults.lua: puts the defaults of a params schema into decoded parameters, in place, at every
+-- depth. A null counts as not given, except where the schema allows null.
 local null = ...
 
 local function copy(value)
@@ -17,7 +17,8 @@ local function contains(list, wanted)
 end
 
 local function admits_null(schema)
-  return schema.type == "null" or schema.const == null or contains(schema.type, "null") or contains(schema.enum, null)
+  return schema.type == "null" or schema.const == null
+    or contains(schema.type, "null") or contains(schema.enum, null)
 end
 
 local fill

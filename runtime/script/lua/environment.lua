@@ -1,9 +1,9 @@
--- environment.lua: the names that task code finds as its globals. Loaded once per state, with the real
--- globals around it, which task code never sees.
+-- environment.lua: the names that task code finds as its globals. Loaded once per state, with the
+-- real globals around it, which task code never sees.
 --
--- Standard tables are proxies: userdata whose reads go to a private table of members, so that no raw
--- access can change what all tasks share. What is absent says so, and what to use instead, when it is
--- used.
+-- Standard tables are proxies: userdata whose reads go to a private table of members, so that no
+-- raw access can change what all tasks share. What is absent says so, and what to use instead,
+-- when it is used.
 local host = ... -- {wait, raise, print, running, refuse}: tags and C functions
 
 local error, pcall, type, tostring, select = error, pcall, type, tostring, select
@@ -41,9 +41,8 @@ local absent_members = {
 local protected = setmetatable({}, { __mode = "k" }) -- proxy -> its members
 local names = setmetatable({}, { __mode = "k" }) -- wrapped function -> how to call it in messages
 
-local function complain(name, instead)
-  error(("%s is not available in tasks: %s"):format(name, instead), 3)
-end
+local unavailable = "%s is not available in tasks: %s"
+local function complain(name, instead) error(unavailable:format(name, instead), 3) end
 
 -- missing(key), if given, is called for reads of what is not there.
 local function readonly(name, members, missing)
@@ -65,21 +64,23 @@ local function standard(name, from)
   end
   -- Unknown names are nil, as usual: code asks `if table.unpack then`.
   return readonly(name, members, function(key)
-    if absent[key] then error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), absent[key]), 2) end
+    if absent[key] then error(unavailable:format(name .. "." .. tostring(key), absent[key]), 2) end
   end), members
 end
 
 local function absent_table(name, instead)
   return readonly(name, {}, function(key)
-    error(("%s.%s is not available in tasks: %s"):format(name, tostring(key), instead), 2)
+    error(unavailable:format(name .. "." .. tostring(key), instead), 2)
   end)
 end
 
--- Coroutines of tasks -------------------------------------------------------------------------------
--- A wait yields WAIT to whoever resumed the coroutine. The functions below pass it up to the runner and
--- bring back what it answers, so a task's own yield and resume are never disturbed by waiting.
+-- Coroutines of tasks ---------------------------------------------------------------------------
+-- A wait yields WAIT to whoever resumed the coroutine. The functions below pass it up to the
+-- runner and bring back what it answers, so a task's own yield and resume are never disturbed by
+-- waiting.
 
-local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
+local create, status = coroutine.create, coroutine.status
+local resume, yield = coroutine.resume, coroutine.yield
 local isyieldable = coroutine.isyieldable
 local waiting = setmetatable({}, { __mode = "k" })
 
@@ -94,7 +95,9 @@ local function pass(co, ok, first, ...)
 end
 
 local function resume_passing(co, ...)
-  if type(co) == "thread" and waiting[co] then return false, "cannot resume a coroutine that waits" end
+  if type(co) == "thread" and waiting[co] then
+    return false, "cannot resume a coroutine that waits"
+  end
   return pass(co, resume(co, ...))
 end
 
@@ -108,12 +111,12 @@ local function wrap_passing(f)
   return function(...) return values_or_error(resume_passing(co, ...)) end
 end
 
--- Functions that wait -------------------------------------------------------------------------------
+-- Functions that wait ---------------------------------------------------------------------------
 -- pcall keeps the position of a misuse out of this file: it is raised anew where the task called.
 
 local function settle(wrapper, ok, ...)
   if ok and (...) ~= RAISE then return ... end
-  local message, level = ..., 2 -- no tail calls of error: this function is level 1, the task level 2
+  local message, level = ..., 2 -- error is not tail-called: this is level 1, the task level 2
   if ok then
     message, level = select(2, ...)
   elseif type(message) == "string" and names[wrapper] then
@@ -127,7 +130,7 @@ local function wrap(f)
   return wrapper
 end
 
--- The names -----------------------------------------------------------------------------------------
+-- The names -------------------------------------------------------------------------------------
 
 local base = {
   _VERSION = _VERSION, assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs,
@@ -151,7 +154,9 @@ end
 
 local count_memory = collectgarbage
 function base.collectgarbage(option)
-  if option ~= "count" then complain("collectgarbage", "memory belongs to all tasks at once (only \"count\" is)") end
+  if option ~= "count" then
+    complain("collectgarbage", "memory belongs to all tasks at once (only \"count\" is)")
+  end
   return count_memory("count")
 end
 
@@ -168,7 +173,9 @@ function table.pack(...) return { n = select("#", ...), ... } end
 base.math = standard("math", math)
 base.table = standard("table", table)
 base.bit = standard("bit", bit)
-base.os = standard("os", { time = os.time, clock = os.clock, date = os.date, difftime = os.difftime })
+base.os = standard("os", {
+  time = os.time, clock = os.clock, date = os.date, difftime = os.difftime,
+})
 base.debug = standard("debug", {})
 protected[base.debug].traceback = debug.traceback
 base.coroutine = standard("coroutine", {
@@ -203,8 +210,12 @@ local function environment(require, compile)
   for name, value in pairs(base) do own[name] = value end
   function own.load(chunk, name, mode, env)
     if type(chunk) == "function" then chunk = read_all(chunk) end
-    if type(chunk) ~= "string" then error("bad argument #1 to 'load' (text or function expected)", 2) end
-    if mode ~= nil and not tostring(mode):find("t", 1, true) then return nil, "only text is loaded" end
+    if type(chunk) ~= "string" then
+      error("bad argument #1 to 'load' (text or function expected)", 2)
+    end
+    if mode ~= nil and not tostring(mode):find("t", 1, true) then
+      return nil, "only text is loaded"
+    end
     local f, message = compile(chunk, name or "=(load)")
     if f and env ~= nil then setfenv(f, env) end
     return f, message

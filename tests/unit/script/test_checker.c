@@ -1,4 +1,5 @@
-/* test_checker.c: a tasks directory as people leave it: good, bad, hostile; and what goes on serving. */
+/* test_checker.c: a tasks directory as people leave it: good, bad, hostile; and what goes on
+ * serving. */
 #include <ftw.h>
 #include <jansson.h>
 #include <sys/stat.h>
@@ -84,7 +85,8 @@ static void check_again(void)
     json_decref(report);
     json_decref(catalogue);
     const struct snapshot *previous = before.report.len > 0 ? &before.snapshot : NULL;
-    if (!check_directory(directory, previous, &host, DEFAULT_TIMEOUT_US, &now, &err)) fail_msg("%s", err.text);
+    if (!check_directory(directory, previous, &host, DEFAULT_TIMEOUT_US, &now, &err))
+        fail_msg("%s", err.text);
     report = json_loadb(now.report.data, now.report.len, 0, NULL);
     catalogue = json_loadb(now.catalogue.data, now.catalogue.len, 0, NULL);
     assert_non_null(report);
@@ -95,8 +97,8 @@ static json_t *line_of(const char *file)
 {
     size_t i;
     json_t *line;
-    json_array_foreach(report, i, line)
-        if (strcmp(json_string_value(json_object_get(line, "file")), file) == 0) return line;
+    json_array_foreach(report, i, line) if (strcmp(json_string_value(json_object_get(line, "file")),
+                                                   file) == 0) return line;
     fail_msg("no line for %s", file);
     return NULL;
 }
@@ -107,7 +109,8 @@ static void expect_line(const char *file, const char *outcome, const char *error
     json_t *line = line_of(file);
     const char *error = json_string_value(json_object_get(line, "error"));
     const char *seen = json_string_value(json_object_get(line, "outcome"));
-    if (strcmp(seen, outcome) != 0 || !error != !error_part || (error && !strstr(error, error_part)))
+    if (strcmp(seen, outcome) != 0 || !error != !error_part ||
+        (error && !strstr(error, error_part)))
         fail_msg("%s: %s, %s", file, seen, error ? error : "no error");
 }
 
@@ -122,8 +125,9 @@ static json_t *entry_of(const char *name)
 {
     size_t i;
     json_t *entry;
-    json_array_foreach(json_object_get(catalogue, "entries"), i, entry)
-        if (strcmp(json_string_value(json_object_get(entry, "name")), name) == 0) return entry;
+    json_array_foreach(json_object_get(catalogue, "entries"), i,
+                       entry) if (strcmp(json_string_value(json_object_get(entry, "name")), name) ==
+                                  0) return entry;
     return NULL;
 }
 
@@ -145,10 +149,14 @@ static void good_files_are_loaded_and_published(void **state)
 {
     (void)state;
     put("plain.lua", "return { execute = function() end }");
-    put_task("full.lua", "name = 'all.of-it', summary = 'Does \xc3\xa4ll', queue = 'q.1', priority = 7, timeout = '5m', "
-                         "retries = { max = 3, backoff = 'linear', base = 2, cap = '1m', jitter = false }, max_losses = 0, "
-                         "tags = { 'a', 'b' }, params = { x = { type = 'string', secret = true }, n = { type = 'integer', default = 1 } }, "
-                         "additional_params = true, on_success = function() end, on_failure = function() end");
+    put_task("full.lua",
+             "name = 'all.of-it', summary = 'Does \xc3\xa4ll', queue = 'q.1', priority = 7, "
+             "timeout = '5m', "
+             "retries = { max = 3, backoff = 'linear', base = 2, cap = '1m', jitter = false }, "
+             "max_losses = 0, "
+             "tags = { 'a', 'b' }, params = { x = { type = 'string', secret = true }, n = { type = "
+             "'integer', default = 1 } }, "
+             "additional_params = true, on_success = function() end, on_failure = function() end");
     put(".hidden.lua", "error('never read')");
     put("README.md", "no task");
     check_again();
@@ -158,10 +166,18 @@ static void good_files_are_loaded_and_published(void **state)
     json_t *full = entry_of("all.of-it"), *plain = entry_of("plain");
     char *text = json_dumps(full, JSON_SORT_KEYS | JSON_COMPACT);
     static const char *const parts[] = {
-        "\"file\":\"full.lua\"", "\"hooks\":[\"success\",\"failure\"]", "\"max_losses\":0", "\"priority\":7",
-        "\"queue\":\"q.1\"", "\"secrets\":[\"x\"]", "\"tags\":[\"a\",\"b\"]", "\"timeout_us\":300000000",
-        "\"retry\":{\"backoff\":\"linear\",\"base_us\":2000000,\"cap_us\":60000000,\"jitter\":false,\"max\":3}",
-        "\"summary\":\"Does \xc3\xa4ll\"", "\"required\":[\"x\"]",
+        "\"file\":\"full.lua\"",
+        "\"hooks\":[\"success\",\"failure\"]",
+        "\"max_losses\":0",
+        "\"priority\":7",
+        "\"queue\":\"q.1\"",
+        "\"secrets\":[\"x\"]",
+        "\"tags\":[\"a\",\"b\"]",
+        "\"timeout_us\":300000000",
+        "\"retry\":{\"backoff\":\"linear\",\"base_us\":2000000,\"cap_us\":60000000,\"jitter\":"
+        "false,\"max\":3}",
+        "\"summary\":\"Does \xc3\xa4ll\"",
+        "\"required\":[\"x\"]",
     };
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         if (!strstr(text, parts[i])) fail_msg("no %s in %s", parts[i], text);
@@ -177,7 +193,8 @@ static void good_files_are_loaded_and_published(void **state)
     for (int i = 0; i < 3; i++) { /* a state of its own each time, with its own order of keys */
         check_again();
         expect_line("full.lua", "unchanged", NULL);
-        assert_string_equal(json_string_value(json_object_get(entry_of("all.of-it"), "schema_hash")), hash);
+        assert_string_equal(
+            json_string_value(json_object_get(entry_of("all.of-it"), "schema_hash")), hash);
     }
     struct generation *generation;
     struct err err;
@@ -190,7 +207,9 @@ static void good_files_are_loaded_and_published(void **state)
 static void mistakes_in_fields_are_taught(void **state)
 {
     (void)state;
-    static const struct { const char *fields, *error; } cases[] = {
+    static const struct {
+        const char *fields, *error;
+    } cases[] = {
         { "timout = 5", "t.lua: unknown field 'timout'; did you mean 'timeout'?" },
         { "zzz = 5", "t.lua: unknown field 'zzz'" },
         { "[1] = 5", "a task has named fields only" },
@@ -212,7 +231,8 @@ static void mistakes_in_fields_are_taught(void **state)
         { "timeout = 0/0", "field 'timeout': must be" },
         { "retries = -1", "field 'retries': must be an integer from 0" },
         { "retries = { backoff = 'fixed' }", "field 'retries': needs max" },
-        { "retries = { max = 1, backof = 'fixed' }", "unknown field 'backof'; did you mean 'backoff'?" },
+        { "retries = { max = 1, backof = 'fixed' }",
+          "unknown field 'backof'; did you mean 'backoff'?" },
         { "retries = { max = 1, backoff = 'cubic' }", "backoff: must be \"exponential\"" },
         { "retries = { max = 1, jitter = 1 }", "jitter: must be true or false" },
         { "retries = { max = 1, base = 'x' }", "field 'retries': base:" },
@@ -250,17 +270,20 @@ static void mistakes_in_fields_are_taught(void **state)
 static void undeclared_globals_are_found_without_running(void **state)
 {
     (void)state;
-    put("t.lua", "local lib = require 'helper'\nreturn { execute = function()\n  count = 1\n  return function()\n    return undefinde\n  end\nend }");
+    put("t.lua", "local lib = require 'helper'\nreturn { execute = function()\n  count = 1\n  "
+                 "return function()\n    return undefinde\n  end\nend }");
     put("lib/helper.lua", "return { f = function()\n  helped = true\nend }");
     put("u.lua", "return { execute = function()\n  return io.open('x')\nend }");
     check_again();
-    expect_line("t.lua", "failed", "t.lua:3: assignment to undeclared global 'count'; declare it local");
+    expect_line("t.lua", "failed",
+                "t.lua:3: assignment to undeclared global 'count'; declare it local");
     expect_line("t.lua", "failed", "t.lua:5: undefined global 'undefinde'");
     expect_line("t.lua", "failed", "lib/helper.lua:2: assignment to undeclared global 'helped'");
     expect_line("u.lua", "loaded", NULL);
     json_t *warnings = json_object_get(line_of("u.lua"), "warnings");
     assert_int_equal(json_array_size(warnings), 1);
-    assert_non_null(strstr(json_string_value(json_array_get(warnings, 0)), "u.lua:2: io is not available in tasks: use ctutor.fs"));
+    assert_non_null(strstr(json_string_value(json_array_get(warnings, 0)),
+                           "u.lua:2: io is not available in tasks: use ctutor.fs"));
 }
 
 static void errors_name_file_and_line(void **state)
@@ -292,7 +315,8 @@ static void hostile_files_are_refused_one_by_one(void **state)
     free(big);
     put("endless.lua", "while true do pcall(function() while true do end end) end");
     put("hungry.lua", "return require 'group'");
-    char *fifo = path_of("fifo.lua"), *link = path_of("link.lua"), *inner = path_of("inner.lua"), *folder = path_of("folder.lua");
+    char *fifo = path_of("fifo.lua"), *link = path_of("link.lua"), *inner = path_of("inner.lua"),
+         *folder = path_of("folder.lua");
     assert_int_equal(mkfifo(fifo, 0644), 0);
     assert_int_equal(symlink("/etc/hostname", link), 0);
     assert_int_equal(symlink("../../../../../../../etc/hostname", inner), 0);
@@ -383,7 +407,8 @@ static void a_version_covers_the_lib_files_that_are_used(void **state)
     check_again();
     expect_line("late.lua", "loaded", NULL);
     expect_line("none.lua", "unchanged", NULL);
-    char *result = run_from_snapshot("late"); /* an unchanged task runs with the newest lib anyway */
+    char *result =
+        run_from_snapshot("late"); /* an unchanged task runs with the newest lib anyway */
     assert_string_equal(result, "2");
     free(result);
     free(folder);
@@ -436,7 +461,8 @@ static void of_two_files_of_one_name_neither_is_taken(void **state)
     check_again();
     expect_line("b.lua", "loaded", NULL);
     expect_line("a.lua", "removed", NULL);
-    assert_int_equal(json_array_size(json_object_get(catalogue, "removed")), 0); /* b.lua carries the name */
+    assert_int_equal(json_array_size(json_object_get(catalogue, "removed")),
+                     0); /* b.lua carries the name */
     free(version);
 }
 

@@ -60,12 +60,34 @@ static void values_come_back_exactly(void **state)
 {
     (void)state;
     static const char *const same[] = {
-        "null", "true", "false", "0", "-1", "[]", "{}", "\"\"", "[[],{}]", "[null,null]",
-        "9007199254740992", "-9007199254740992", "1700000000123456", "1700000000.123456",
-        "0.1", "0.30000000000000004", "1e-07", "5e-324", "1.7976931348623157e+308",
-        "123456789012345", "1234567890123456", "-0", "2.5",
-        "\"\\\"\\\\\\n\\r\\t\\u0001\"", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"",
-        "{\"a\":{\"b\":[1,[2,[]],{\"c\":null}]}}", "{\"\":1}", "[1,\"1\",true]",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-1",
+        "[]",
+        "{}",
+        "\"\"",
+        "[[],{}]",
+        "[null,null]",
+        "9007199254740992",
+        "-9007199254740992",
+        "1700000000123456",
+        "1700000000.123456",
+        "0.1",
+        "0.30000000000000004",
+        "1e-07",
+        "5e-324",
+        "1.7976931348623157e+308",
+        "123456789012345",
+        "1234567890123456",
+        "-0",
+        "2.5",
+        "\"\\\"\\\\\\n\\r\\t\\u0001\"",
+        "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"",
+        "{\"a\":{\"b\":[1,[2,[]],{\"c\":null}]}}",
+        "{\"\":1}",
+        "[1,\"1\",true]",
     };
     for (size_t i = 0; i < COUNT_OF(same); i++) round_trip(same[i], same[i]);
 }
@@ -80,7 +102,8 @@ static void other_spellings_become_the_shortest(void **state)
         { "0.10000000000000001", "0.1" },
         { "100000000000000000000", "1e+20" },
         { "9007199254740994", "9.007199254740994e+15" },
-        { "\"\\u00e4\\u20ac\\ud83d\\ude00\\/\\b\\f\"", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80/\\u0008\\u000c\"" },
+        { "\"\\u00e4\\u20ac\\ud83d\\ude00\\/\\b\\f\"",
+          "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80/\\u0008\\u000c\"" },
         { "{\"a\":1,\"a\":2}", "{\"a\":2}" },
     };
     for (size_t i = 0; i < COUNT_OF(pairs); i++) round_trip(pairs[i][0], pairs[i][1]);
@@ -90,12 +113,58 @@ static void malformed_text_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "nul", "nulll", "True", "[1,]", "[1", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-        "{1:2}", "01", "-", "-01", "+1", "1.", ".5", "1e", "1e+", "0x10", "NaN", "Infinity", "-Infinity",
-        "1e999", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"",
-        "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"a\nb\"", "\"\x01\"", "\"\xff\"", "\"\xc0\x80\"",
-        "\"\xed\xa0\x80\"", "1 2", "[] []", "'a'", "// x\n1", "9007199254740993", "-9007199254740993",
-        "12345678901234567890", "\xef\xbb\xbf" "1", "]", "[}", "{]",
+        "",
+        " ",
+        "nul",
+        "nulll",
+        "True",
+        "[1,]",
+        "[1",
+        "{",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{1:2}",
+        "01",
+        "-",
+        "-01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x10",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "\"",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\ud800x\"",
+        "\"a\nb\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "1 2",
+        "[] []",
+        "'a'",
+        "// x\n1",
+        "9007199254740993",
+        "-9007199254740993",
+        "12345678901234567890",
+        "\xef\xbb\xbf"
+        "1",
+        "]",
+        "[}",
+        "{]",
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct err err = { 0 };
@@ -200,8 +269,10 @@ static void metamethods_never_run(void **state)
     (void)state;
     struct buf out = BUF_EMPTY;
     struct err err;
-    assert_int_equal(luaL_dostring(L, "return setmetatable({ a = 1 }, { __index = error, __len = error, "
-                                      "__pairs = error, __tostring = error, __metatable = 1 })"), 0);
+    assert_int_equal(
+        luaL_dostring(L, "return setmetatable({ a = 1 }, { __index = error, __len = error, "
+                         "__pairs = error, __tostring = error, __metatable = 1 })"),
+        0);
     assert_true(codec_encode(L, -1, 0, &out, &err));
     assert_string_equal(buf_text(&out), "{\"a\":1}");
     lua_settop(L, 0);
@@ -229,11 +300,13 @@ static void decoded_values_have_their_lua_types(void **state)
 {
     (void)state;
     struct err err;
-    static const char json[] = "{\"n\":null,\"i\":9007199254740991,\"z\":\"a\\u0000b\",\"l\":[5,6]}";
+    static const char json[] =
+        "{\"n\":null,\"i\":9007199254740991,\"z\":\"a\\u0000b\",\"l\":[5,6]}";
     assert_true(codec_decode(L, json, sizeof json - 1, &err));
     lua_setglobal(L, "v");
     assert_int_equal(luaL_dostring(L, "assert(v.n == null and v.i == 2^53 - 1 and v.z == 'a\\0b' "
-                                      "and #v.l == 2 and v.l[2] == 6 and not getmetatable(v.l))"), 0);
+                                      "and #v.l == 2 and v.l[2] == 6 and not getmetatable(v.l))"),
+                     0);
 }
 
 int main(void)

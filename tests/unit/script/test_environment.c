@@ -27,8 +27,9 @@ static void standard_tables_are_read_only(void **state)
     ends_with_error("('').x = 1", "attempt to index");
     ends_with_error("require('ctutor.test').park = 1", "'ctutor.test' is read-only");
     ends_with_error("return require('ctutor.test').prak", "t.lua:3: ctutor.test has no 'prak'");
-    expect_result("return { getmetatable(''), getmetatable(string), rawget(string, 'rep') == string.rep }",
-                  "[false,false,true]");
+    expect_result(
+        "return { getmetatable(''), getmetatable(string), rawget(string, 'rep') == string.rep }",
+        "[false,false,true]");
     expect_result("return setmetatable({}, { __index = string }).upper('a')", "\"A\"");
 }
 
@@ -37,7 +38,8 @@ static void absent_names_say_what_to_use(void **state)
     (void)state;
     static const char *const uses[][2] = {
         { "io.open('x')", "io.open is not available in tasks: use ctutor.fs" },
-        { "os.execute('x')", "t.lua:3: os.execute is not available in tasks: use ctutor.process.run" },
+        { "os.execute('x')",
+          "t.lua:3: os.execute is not available in tasks: use ctutor.process.run" },
         { "os.exit(1)", "os.exit is not available" },
         { "os.getenv('x')", "os.getenv is not available" },
         { "os.remove('x')", "ctutor.fs.remove" },
@@ -68,10 +70,12 @@ static void absent_names_say_what_to_use(void **state)
 static void what_tasks_rely_on_is_there(void **state)
 {
     (void)state;
-    expect_result("local t = table.pack(1, nil, 3) return { t.n, select('#', table.unpack(t, 1, t.n)) }",
-                  "[3,3]");
-    expect_result("local s = {} for k, v in pairs({ 3, 1, 2 }) do s[k] = v end table.sort(s) return s",
-                  "[1,2,3]");
+    expect_result(
+        "local t = table.pack(1, nil, 3) return { t.n, select('#', table.unpack(t, 1, t.n)) }",
+        "[3,3]");
+    expect_result(
+        "local s = {} for k, v in pairs({ 3, 1, 2 }) do s[k] = v end table.sort(s) return s",
+        "[1,2,3]");
     expect_result("return { ('%d'):format(7), bit.band(7, 2), math.floor(1.5), os.time() > 0 }",
                   "[\"7\",2,1,true]");
     expect_result("return { pcall(error, 'x') }", "[false,\"x\"]");
@@ -82,7 +86,8 @@ static void code_is_loaded_from_text_only(void **state)
     (void)state;
     expect_result("return load('return 1 + 1')()", "2");
     expect_result("return loadstring('return ...')(5)", "5");
-    expect_result("local n = 0 return load(function() n = n + 1 return ({ 'return ', '9' })[n] end)()", "9");
+    expect_result(
+        "local n = 0 return load(function() n = n + 1 return ({ 'return ', '9' })[n] end)()", "9");
     expect_result("return load('return y', 'c', 't', { y = 4 })()", "4");
     expect_result("return { load('x =', '=c') == nil, (select(2, load('x =', '=c'))) }",
                   "[true,\"c:1: unexpected symbol near '<eof>'\"]");
@@ -139,14 +144,16 @@ static void expect_required(const char *body, const char *expected)
 static void require_finds_bindings_and_the_lib_tree_only(void **state)
 {
     (void)state;
-    expect_required("return { require('plain').n, require('plain') == require('plain') }", "[1,true]");
+    expect_required("return { require('plain').n, require('plain') == require('plain') }",
+                    "[1,true]");
     expect_required("local p = require 'pack' return { p.name, p.sub }", "[\"pack\",\"sub\"]");
     expect_required("return require 'silent'", "true");
     expect_required("require 'one'", "requires itself in a circle");
     expect_required("require 'bad'", "lib/bad.lua:2: broken");
     expect_required("require 'syntax'", "lib/syntax.lua:1: unexpected symbol");
     expect_required("require 'global'", "lib/global.lua:1: assignment to undeclared global 'g'");
-    expect_required("require 'nothing'", "module 'nothing' not found; there are: ctutor.test, plain, pack");
+    expect_required("require 'nothing'",
+                    "module 'nothing' not found; there are: ctutor.test, plain, pack");
     expect_required("require 'plian'", "module 'plian' not found; did you mean 'plain'?");
     expect_required("require '../t'", "not found");
     expect_required("require 'pack/sub'", "not found");

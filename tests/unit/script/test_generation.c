@@ -86,7 +86,8 @@ static long resident_pages(void)
 
 static void one_cycle(bool with_run)
 {
-    struct generation *generation = generation_of_body("local t = {} for i = 1, 1000 do t[i] = 'x' .. i end return #t");
+    struct generation *generation =
+        generation_of_body("local t = {} for i = 1, 1000 do t[i] = 'x' .. i end return #t");
     if (with_run) {
         struct story story = { 0 };
         story_start(&story, generation, (struct start){ 0 });
@@ -108,7 +109,8 @@ static void a_thousand_swaps_leave_memory_and_descriptors_flat(void **state)
     malloc_trim(0);
     assert_int_equal(count_descriptors(), descriptors);
     long more_kib = (resident_pages() - pages) * (sysconf(_SC_PAGESIZE) / 1024);
-    /* One state is above 100 KiB: a leak of each would be 100 MiB. Sanitizers keep freed memory for a while. */
+    /* One state is above 100 KiB: a leak of each would be 100 MiB. Sanitizers keep freed memory for
+     * a while. */
     assert_true(more_kib < 40000);
 }
 
@@ -116,7 +118,10 @@ static void snapshots_survive_encoding(void **state)
 {
     (void)state;
     const struct text_file files[] = {
-        { "t.lua", "return 1" }, { "lib/a.lua", "" }, { "lib/b/c.lua", "x" }, { "u.lua", "" },
+        { "t.lua", "return 1" },
+        { "lib/a.lua", "" },
+        { "lib/b/c.lua", "x" },
+        { "u.lua", "" },
     };
     struct snapshot snapshot, copy;
     struct buf out = BUF_EMPTY, again = BUF_EMPTY;
@@ -133,8 +138,10 @@ static void snapshots_survive_encoding(void **state)
     assert_int_equal(out.len, again.len);
     assert_memory_equal(out.data, again.data, out.len);
     snapshot_close(&copy);
-    for (size_t cut = 0; cut < out.len; cut++) assert_false(snapshot_decode(out.data, cut, &copy, &err));
-    for (size_t at = 0; at < out.len; at++) { /* damage is refused or gives another snapshot, never worse */
+    for (size_t cut = 0; cut < out.len; cut++)
+        assert_false(snapshot_decode(out.data, cut, &copy, &err));
+    for (size_t at = 0; at < out.len;
+         at++) { /* damage is refused or gives another snapshot, never worse */
         out.data[at] = (char)(out.data[at] ^ 0xff);
         if (snapshot_decode(out.data, out.len, &copy, &err)) snapshot_close(&copy);
         out.data[at] = (char)(out.data[at] ^ 0xff);

@@ -1,4 +1,5 @@
-/* test_interrupt.c: Lua that does not yield is stopped at its deadline, in every generation, and the others do not notice. */
+/* test_interrupt.c: Lua that does not yield is stopped at its deadline, in every generation, and
+ * the others do not notice. */
 #include "unit/script/world.h"
 
 static const char *const endless[] = {
@@ -8,10 +9,13 @@ static const char *const endless[] = {
     "for i = 1, 1e18 do pcall(error, 'x') end",
     "local function f() return pcall(f) end while true do f() end",
     "local t = {} while true do for i = 1, 100 do t[i] = tostring(i) .. 'x' end end",
-    "coroutine.wrap(function() while true do pcall(function() for i = 1, 1e9 do end end) end end)()",
+    "coroutine.wrap(function() while true do pcall(function() for i = 1, 1e9 do end end) end "
+    "end)()",
     "table.sort({ 1, 2, 3 }, function(a, b) while true do end end)",
-    "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
-    "local s = 0 while true do s = (s * 1103515245 + 12345) % 2147483648 if s < 0 then break end end",
+    "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do "
+    "co() end",
+    "local s = 0 while true do s = (s * 1103515245 + 12345) % 2147483648 if s < 0 then break end "
+    "end",
 };
 
 static void expect_timeout(struct generation *generation, const char *params)
@@ -34,8 +38,10 @@ static struct generation *endless_generation(void)
 {
     struct buf body = BUF_EMPTY;
     buf_add_text(&body, "local loops = {\n");
-    for (size_t i = 0; i < COUNT_OF(endless); i++) buf_addf(&body, "function() %s end,\n", endless[i]);
-    buf_add_text(&body, "}\nif params.warm then for i = 1, 1000 do local s = 0 for j = 1, 1000 do s = s + j end end end "
+    for (size_t i = 0; i < COUNT_OF(endless); i++)
+        buf_addf(&body, "function() %s end,\n", endless[i]);
+    buf_add_text(&body, "}\nif params.warm then for i = 1, 1000 do local s = 0 for j = 1, 1000 do "
+                        "s = s + j end end end "
                         "if params.n then loops[params.n]() end return 'fine'");
     struct generation *generation = generation_of_body(body.data);
     buf_close(&body);
@@ -102,16 +108,18 @@ static void a_thousand_sleepers_are_not_disturbed(void **state)
     static struct story sleepers[COUNT];
     struct generation *generation = generation_of_body(
         "if params.wild then while true do pcall(function() while true do end end) end end "
-        "for i = 1, 10 do ctx.sleep(0.02) end return coroutine.wrap(function() ctx.sleep(0) return params.n end)()");
+        "for i = 1, 10 do ctx.sleep(0.02) end return coroutine.wrap(function() ctx.sleep(0) return "
+        "params.n end)()");
     for (int i = 0; i < COUNT; i++) {
         char params[40];
         snprintf(params, sizeof params, "{\"n\":%d}", i);
-        /* 250 ms for 200 ms of sleeping: only because slices of the wild ones are added do they end in time */
-        story_start(&sleepers[i], generation, (struct start){ .params = params, .timeout_us = 2000000 });
+        story_start(&sleepers[i], generation,
+                    (struct start){ .params = params, .timeout_us = 2000000 });
     }
     for (int i = 0; i < 3; i++) {
         struct story wild = { 0 };
-        story_start(&wild, generation, (struct start){ .params = "{\"wild\":true}", .timeout_us = 100000 });
+        story_start(&wild, generation,
+                    (struct start){ .params = "{\"wild\":true}", .timeout_us = 100000 });
         story_finish(&wild);
         assert_int_equal(wild.end, END_TIMEOUT);
         story_close(&wild);
@@ -130,11 +138,12 @@ static void a_thousand_sleepers_are_not_disturbed(void **state)
 static void a_deadline_that_passed_in_anothers_slice_is_extended_by_it(void **state)
 {
     (void)state;
-    struct generation *generation =
-        generation_of_body("if params.wild then while true do end end ctx.sleep(0.05) return 'in time'");
+    struct generation *generation = generation_of_body(
+        "if params.wild then while true do end end ctx.sleep(0.05) return 'in time'");
     struct story sleeper = { 0 }, wild = { 0 };
     story_start(&sleeper, generation, (struct start){ .timeout_us = 100000 });
-    story_start(&wild, generation, (struct start){ .params = "{\"wild\":true}", .timeout_us = 400000 });
+    story_start(&wild, generation,
+                (struct start){ .params = "{\"wild\":true}", .timeout_us = 400000 });
     story_finish(&wild);
     story_finish(&sleeper);
     assert_int_equal(wild.end, END_TIMEOUT);

@@ -55,8 +55,10 @@ static void waiting_works_in_every_kind_of_lua_call(void **state)
         "return { select(2, pcall(function() return test.park() end)) }",
         "return { select(2, xpcall(function() return test.park() end, print)) }",
         "local function each() return test.park() end for a, b in each do return { a, b } end",
-        "local t = setmetatable({}, { __index = function() return { test.park() } end }) return t.x",
-        "local t = setmetatable({}, { __add = function() return { test.park() } end }) return t + 1",
+        "local t = setmetatable({}, { __index = function() return { test.park() } end }) return "
+        "t.x",
+        "local t = setmetatable({}, { __add = function() return { test.park() } end }) return t + "
+        "1",
         "return load('return { ... }')(test.park())",
         "return load(\"local test = require 'ctutor.test' return { test.park() }\")()",
     };
@@ -68,21 +70,28 @@ static void waiting_works_in_coroutines_of_the_task(void **state)
     (void)state;
     static const char *const bodies[] = {
         "return coroutine.wrap(function() return { test.park() } end)()",
-        "local co = coroutine.create(function(x) return { test.park() } end) return select(2, coroutine.resume(co, 1))",
-        "return coroutine.wrap(function() return coroutine.wrap(function() return coroutine.wrap(function() "
+        "local co = coroutine.create(function(x) return { test.park() } end) return select(2, "
+        "coroutine.resume(co, 1))",
+        "return coroutine.wrap(function() return coroutine.wrap(function() return "
+        "coroutine.wrap(function() "
         "return { test.park() } end)() end)() end)()",
-        "return coroutine.wrap(function() return select(2, pcall(coroutine.wrap(function() return { test.park() } end))) end)()",
-        "local it = coroutine.wrap(function() for i = 1, 3 do coroutine.yield({ test.park() }) end end) "
+        "return coroutine.wrap(function() return select(2, pcall(coroutine.wrap(function() return "
+        "{ test.park() } end))) end)()",
+        "local it = coroutine.wrap(function() for i = 1, 3 do coroutine.yield({ test.park() }) end "
+        "end) "
         "it() it() for v in it do return v end",
         "return coroutine.wrap(test.park)() and { coroutine.wrap(test.park)() }",
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) gives(bodies[i], WOKEN);
     /* and its own yields still mean what they meant */
-    gives("local co = coroutine.wrap(function(a) test.park() local b = coroutine.yield(a + 1) test.park() return b * 2 end) "
+    gives("local co = coroutine.wrap(function(a) test.park() local b = coroutine.yield(a + 1) "
+          "test.park() return b * 2 end) "
           "return { co(1), co(21) }",
           "[2,42]");
-    gives("local co = coroutine.create(function() test.park() coroutine.yield() error('inner', 0) end) "
-          "local a, b, c, d = coroutine.resume(co), coroutine.status(co), { coroutine.resume(co) }, coroutine.status(co) "
+    gives("local co = coroutine.create(function() test.park() coroutine.yield() error('inner', 0) "
+          "end) "
+          "local a, b, c, d = coroutine.resume(co), coroutine.status(co), { coroutine.resume(co) "
+          "}, coroutine.status(co) "
           "return { a, b, c, d, coroutine.resume(co) }",
           "[true,\"suspended\",[false,\"inner\"],\"dead\",false,\"cannot resume dead coroutine\"]");
 }
@@ -90,8 +99,10 @@ static void waiting_works_in_coroutines_of_the_task(void **state)
 static void generators_and_waits_mix(void **state)
 {
     (void)state;
-    gives("local function numbers(n) return coroutine.wrap(function() for i = 1, n do ctx.sleep(0) coroutine.yield(i) end end) end "
-          "local sum = 0 for a in numbers(10) do for b in numbers(3) do test.park() sum = sum + a * b end end return sum",
+    gives("local function numbers(n) return coroutine.wrap(function() for i = 1, n do ctx.sleep(0) "
+          "coroutine.yield(i) end end) end "
+          "local sum = 0 for a in numbers(10) do for b in numbers(3) do test.park() sum = sum + a "
+          "* b end end return sum",
           "330");
 }
 
@@ -100,16 +111,20 @@ static void a_wait_in_a_c_callback_is_refused_by_name(void **state)
     (void)state;
     raises("table.sort({ 3, 2, 1 }, function(a, b) test.park() return a < b end)", false,
            "t.lua:3: cannot wait inside table.sort (a C function that calls back)");
-    raises("return (('abc'):gsub('b', function() ctx.sleep(1) end))", false, "cannot wait inside string.gsub");
-    raises("table.sort({ 3, 2, 1 }, function(a, b) pcall(error) coroutine.wrap(function() test.park() end)() return a < b end)",
+    raises("return (('abc'):gsub('b', function() ctx.sleep(1) end))", false,
+           "cannot wait inside string.gsub");
+    raises("table.sort({ 3, 2, 1 }, function(a, b) pcall(error) coroutine.wrap(function() "
+           "test.park() end)() return a < b end)",
            false, "t.lua:3: cannot wait inside table.sort");
-    gives("local ok table.sort({ 2, 1 }, function() ok = coroutine.wrap(function() return coroutine.wrap(function() "
+    gives("local ok table.sort({ 2, 1 }, function() ok = coroutine.wrap(function() return "
+          "coroutine.wrap(function() "
           "return pcall(test.park) end)() end)() end) return { ok, test.park() }",
           "[false,\"woken\",7]");
-    raises("coroutine.wrap(function() table.sort({ 2, 1 }, function() ctx.sleep(0) end) end)()", false,
-           "cannot wait inside table.sort");
+    raises("coroutine.wrap(function() table.sort({ 2, 1 }, function() ctx.sleep(0) end) end)()",
+           false, "cannot wait inside table.sort");
     abandoned = 0;
-    gives("local ok = pcall(table.sort, { 2, 1 }, function() test.park() end) return { ok, test.park() }",
+    gives("local ok = pcall(table.sort, { 2, 1 }, function() test.park() end) return { ok, "
+          "test.park() }",
           "[false,\"woken\",7]");
     assert_int_equal(abandoned, 1);
 }
@@ -121,13 +136,15 @@ static void a_failed_wake_up_is_an_error_at_the_call(void **state)
     raises("local x = 1\ntest.park()", true, "\"message\":\"t.lua:4: the wake-up failed\"");
     assert_int_equal(released, 1);
     raises("coroutine.wrap(function() test.park() end)()", true, "t.lua:3: the wake-up failed");
-    raises("local ok, e = pcall(test.park) error('caught ' .. tostring(ok) .. e, 0)", true, "caught falsethe wake-up failed");
+    raises("local ok, e = pcall(test.park) error('caught ' .. tostring(ok) .. e, 0)", true,
+           "caught falsethe wake-up failed");
 }
 
 static void a_yield_of_the_run_itself_is_an_error(void **state)
 {
     (void)state;
-    raises("coroutine.yield(1)", false, "coroutine.yield was called outside of a coroutine that the task made");
+    raises("coroutine.yield(1)", false,
+           "coroutine.yield was called outside of a coroutine that the task made");
     raises("pcall(coroutine.yield)", false, "coroutine.yield was called outside");
     gives("return coroutine.running() == nil", "true");
     gives("return coroutine.wrap(function() return type(coroutine.running()) end)()", "\"thread\"");
@@ -137,7 +154,8 @@ static void a_waiting_coroutine_of_another_run_cannot_be_resumed(void **state)
 {
     (void)state;
     struct generation *generation =
-        generation_of("local test = require 'ctutor.test' local co return { additional_params = true, execute = function(ctx, p) "
+        generation_of("local test = require 'ctutor.test' local co return { additional_params = "
+                      "true, execute = function(ctx, p) "
                       "if not co then co = coroutine.create(function() return test.park() end) "
                       "return { coroutine.resume(co) } end return { coroutine.resume(co) } end }");
     struct story first = { 0 }, second = { 0 };

@@ -1,5 +1,5 @@
-/* world.h: a loop, a host with a small binding, and generations made from texts: what the tests of runtime/script share. Included once
- * per test program. */
+/* world.h: a loop, a host with a small binding, and generations made from texts: what the tests of
+ * runtime/script share. Included once per test program. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,7 +222,9 @@ static void on_patience(struct timer *timer)
 static inline void story_finish(struct story *story) { turn_until(story->ends > 0); }
 
 /* ---- generations from texts ---- */
-struct text_file { const char *file, *text; }; /* "lib/x.lua" or "t.lua" */
+struct text_file {
+    const char *file, *text;
+}; /* "lib/x.lua" or "t.lua" */
 
 static inline void snapshot_of(const struct text_file *files, size_t count, struct snapshot *out)
 {
@@ -266,9 +268,10 @@ static inline struct generation *generation_of(const char *text)
 /* A task t whose execute has this body. */
 static inline struct generation *generation_of_body(const char *body)
 {
-    char *text = xasprintf("local test = require 'ctutor.test'\n"
-                           "return { additional_params = true, execute = function(ctx, params)\n%s\nend }",
-                           body);
+    char *text =
+        xasprintf("local test = require 'ctutor.test'\n"
+                  "return { additional_params = true, execute = function(ctx, params)\n%s\nend }",
+                  body);
     struct generation *generation = generation_of(text);
     free(text);
     return generation;
@@ -309,7 +312,8 @@ static inline void expect_error(const char *body, enum run_end end, const char *
     struct story story = { 0 };
     expect(body, (struct start){ 0 }, &story);
     if (story.end != end || !story.error || !strstr(story.error, part))
-        fail_msg("%s\n-> end %d, %s", body, (int)story.end, story.error ? story.error : story.result);
+        fail_msg("%s\n-> end %d, %s", body, (int)story.end,
+                 story.error ? story.error : story.result);
     story_close(&story);
 }
 
@@ -318,7 +322,9 @@ static inline int world_open(void **state)
     (void)state;
     loop_init(&loop);
     timer_init(&loop, &patience, on_patience);
-    host = (struct script_host){ .loop = &loop, .bindings = bindings, .binding_count = 1, .max_result = 1024 * 1024 };
+    host = (struct script_host){
+        .loop = &loop, .bindings = bindings, .binding_count = 1, .max_result = 1024 * 1024
+    };
     interrupt_start(NULL);
     abandoned = released = 0;
     undone[0] = '\0';
