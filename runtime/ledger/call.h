@@ -30,7 +30,8 @@ struct call {
     int tries;
 };
 
-/* For verbs with a state of their own: struct call is its first member, at the start of `size` bytes of zeroes. */
+/* For verbs with a state of their own: struct call is its first member, at the start of `size`
+ * bytes of zeroes. */
 void *call_new(struct ledger *ledger, size_t size,
                void (*answered)(struct call *, const struct pg_answer *), void *arg);
 void call_send(struct call *call, const struct pg_statement *statement);

@@ -9,9 +9,8 @@ static const struct pg_statement FIND = {
     "catalogue_find", "SELECT entry::text FROM catalogue WHERE name = $1 AND NOT removed"
 };
 static const struct pg_statement LIST = {
-    "catalogue_list",
-    "SELECT coalesce(json_agg(row_to_json(t) ORDER BY t.name), '[]')::text "
-    "FROM task_types t WHERE $1::text IS NULL OR t.name = $1"
+    "catalogue_list", "SELECT coalesce(json_agg(row_to_json(t) ORDER BY t.name), '[]')::text "
+                      "FROM task_types t WHERE $1::text IS NULL OR t.name = $1"
 };
 
 void ledger_catalogue_publish(struct ledger *ledger, const struct ident *supervisor,

@@ -15,9 +15,9 @@ struct ledger {
     struct loop *loop;
     struct pg *pg;
     char *namespace;
-    char *channel;            /* of control requests and answers */
+    char *channel; /* of control requests and answers */
     struct ledger_hooks hooks;
-    struct list again;        /* struct call.node */
+    struct list again; /* struct call.node */
     struct timer pause;
     bool pausing;
 };
@@ -38,10 +38,9 @@ struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *n
     if (hooks) ledger->hooks = *hooks;
     list_init(&ledger->again);
     timer_init(loop, &ledger->pause, on_pause_over);
-    const struct pg_options options = { .conninfo = conninfo,
-                                        .namespace = namespace,
-                                        .application = application,
-                                        .index_plan = true };
+    const struct pg_options options = {
+        .conninfo = conninfo, .namespace = namespace, .application = application, .index_plan = true
+    };
     const struct pg_hooks pg_hooks = {
         .arg = ledger, .connected = on_connected, .lost = on_lost, .notified = on_notified
     };

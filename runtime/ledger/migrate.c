@@ -28,7 +28,8 @@ static const struct pg_statement APPLIED = {
     "applied", "SELECT coalesce(current_setting('ctutor.applied', true), '0')::int8"
 };
 static const struct pg_statement PRESENT = {
-    "schema_present", "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
+    "schema_present",
+    "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
 };
 static const struct pg_statement VERSION = {
     "schema_version", "SELECT coalesce(max(version), 0)::int8 FROM schema_version"
@@ -74,7 +75,7 @@ static void version_found(struct call *call, const struct pg_answer *answer)
 
 static void add_script(struct buf *script, const char *namespace)
 {
-    struct buf quoted = BUF_EMPTY; /* an identifier */
+    struct buf quoted = BUF_EMPTY;  /* an identifier */
     struct buf literal = BUF_EMPTY; /* the same as a literal */
     add_quoted(&quoted, namespace, '"');
     add_quoted(&literal, buf_text(&quoted), '\'');

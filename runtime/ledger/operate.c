@@ -10,9 +10,8 @@ static const struct pg_statement CANCEL = { "cancel", OPERATE("cancel_tasks") };
 static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
 static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
 static const struct pg_statement PAUSE = {
-    "pause",
-    "INSERT INTO queues (name, paused) VALUES ($1, $2)"
-    " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
+    "pause", "INSERT INTO queues (name, paused) VALUES ($1, $2)"
+             " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
 };
 static const struct pg_statement PAUSED = {
     "paused", "SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM queues WHERE paused"

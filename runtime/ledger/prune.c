@@ -28,12 +28,12 @@ static const struct pg_statement COUNT = {
     " AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")),"
     " (SELECT count(*) FROM prunable_weeks(" CUTOFF "))"
 };
-static const struct pg_statement WEEK = {
-    "prune_week", "SELECT tasks, partitions::int8 FROM prune_week(" CUTOFF ")"
-};
-static const struct pg_statement SLICE = {
-    "prune_slice", "SELECT tasks, last FROM prune_slice(" CUTOFF ", $2, 10000)"
-};
+static const struct pg_statement WEEK = { "prune_week",
+                                          "SELECT tasks, partitions::int8 FROM prune_week(" CUTOFF
+                                          ")" };
+static const struct pg_statement SLICE = { "prune_slice",
+                                           "SELECT tasks, last FROM prune_slice(" CUTOFF
+                                           ", $2, 10000)" };
 
 void ledger_partitions(struct ledger *ledger, ledger_done_fn *done, void *arg)
 {

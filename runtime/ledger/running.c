@@ -11,7 +11,7 @@ static const struct pg_statement PROGRESS = {
     " FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::text[])"
     "  p (of, claim, percent, metadata) ORDER BY of) p"
     " WHERE " PROBE("a.id", "p.of") " AND a.status = 1 AND a.claim_id = p.claim RETURNING a.id) "
-    "SELECT count(*) FROM u"
+                                    "SELECT count(*) FROM u"
 };
 static const struct pg_statement LOG = {
     "log",

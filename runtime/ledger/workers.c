@@ -46,15 +46,14 @@ static const struct pg_statement HEARTBEAT = {
     "  WHERE w.incarnation = h.owner AND w.state = 'alive')),"
     " EXISTS (SELECT FROM controls c WHERE c.supervisor = ($1::uuid[])[1] AND c.taken_at IS NULL)"
 };
-static const struct pg_statement DECLARE_DEAD = {
-    "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4)"
-};
+static const struct pg_statement DECLARE_DEAD = { "declare_dead",
+                                                  "SELECT" HINT_COLUMNS
+                                                  "FROM declare_dead($1, $2, $3, $4)" };
 static const struct pg_statement GONE = {
-    "worker_gone",
-    "WITH u AS ("
-    " UPDATE workers SET state = 'gone', ended_at = now()"
-    " WHERE incarnation = $1 AND state = 'alive' RETURNING 1) "
-    "SELECT count(*) FROM u"
+    "worker_gone", "WITH u AS ("
+                   " UPDATE workers SET state = 'gone', ended_at = now()"
+                   " WHERE incarnation = $1 AND state = 'alive' RETURNING 1) "
+                   "SELECT count(*) FROM u"
 };
 static const struct pg_statement OF_HOST = {
     "workers_of_host",
@@ -97,8 +96,7 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
     beat->done = done;
     ARRAY_OF(&beat->call.params, PG_OID_UUID, count,
              pg_item_uuid(&beat->call.params, &beats[i].incarnation));
-    ARRAY_OF(&beat->call.params, PG_OID_TEXT, count,
-             item_text(&beat->call.params, beats[i].stats));
+    ARRAY_OF(&beat->call.params, PG_OID_TEXT, count, item_text(&beat->call.params, beats[i].stats));
     call_send(&beat->call, &HEARTBEAT);
 }
 

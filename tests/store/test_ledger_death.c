@@ -79,8 +79,11 @@ static void a_living_name_cannot_be_taken_twice(void **state)
 {
     (void)state;
     struct ident first = worker_living("same");
-    struct worker_row row = { .incarnation = ident_random(), .name = "same", .host = "h",
-                              .boot_id = "b", .queues = (const char *const[]){ NULL } };
+    struct worker_row row = { .incarnation = ident_random(),
+                              .name = "same",
+                              .host = "h",
+                              .boot_id = "b",
+                              .queues = (const char *const[]){ NULL } };
     answer.done = false;
     ledger_worker_register(ledger_a, &row, on_plain, NULL);
     wait_for(&answer.done);
@@ -110,15 +113,21 @@ static void the_culprit_pays_and_bystanders_do_not(void **state)
     assert_int_equal(answer.hint_count, 1);
     assert_true(ident_equal(&answer.hints[0].id, &bystander));
     assert_int_equal(answer.hints[0].starts, 1);
-    assert_int_equal(answer.next_run_at_us,
-                     sql_int("SELECT micros(run_at) FROM active WHERE id = '%s'", text_of(guilty.id)));
-    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, unwitnessed, claim_id,"
-                            " run_at - now() BETWEEN '38 s' AND '40 s') FROM active WHERE id = '%s'",
-                            text_of(guilty.id)), "2 1 0 0 t");
+    assert_int_equal(
+        answer.next_run_at_us,
+        sql_int("SELECT micros(run_at) FROM active WHERE id = '%s'", text_of(guilty.id)));
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, losses, failures, unwitnessed, claim_id,"
+            " run_at - now() BETWEEN '38 s' AND '40 s') FROM active WHERE id = '%s'",
+            text_of(guilty.id)),
+        "2 1 0 0 t");
     assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, unwitnessed, claim_id)"
-                            " FROM active WHERE id = '%s'", text_of(bystander)), "0 0 0 0");
+                            " FROM active WHERE id = '%s'",
+                            text_of(bystander)),
+                        "0 0 0 0");
     assert_string_equal(sql("SELECT string_agg(concat_ws(' ', ended, error->>'kind', worker), ', '"
-                            " ORDER BY ended) FROM attempts"), "lost worker_lost w, released w");
+                            " ORDER BY ended) FROM attempts"),
+                        "lost worker_lost w, released w");
     assert_string_equal(sql("SELECT state FROM workers"), "dead");
     release(owner, claim, false); /* repeated */
     assert_int_equal(answer.hint_count, 0);
@@ -128,17 +137,21 @@ static void the_culprit_pays_and_bystanders_do_not(void **state)
 static void losses_end_when_their_budget_is_spent(void **state)
 {
     (void)state;
-    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, "{\"entries\":[{\"name\":\"greet\",\"hooks\":"
-        "[\"failure\"]}]}", strlen("{\"entries\":[{\"name\":\"greet\",\"hooks\":[\"failure\"]}]}"),
-        on_plain, NULL));
+    AWAIT(ledger_catalogue_publish(
+        ledger_a, &nobody,
+        "{\"entries\":[{\"name\":\"greet\",\"hooks\":"
+        "[\"failure\"]}]}",
+        strlen("{\"entries\":[{\"name\":\"greet\",\"hooks\":[\"failure\"]}]}"), on_plain, NULL));
     struct ident id = insert_named("greet");
     for (int loss = 0; loss < 3; loss++) {
         struct ident owner = worker_living("w");
         sql("UPDATE active SET run_at = now()");
         release(owner, started_by(&owner, id, loss), false);
     }
-    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, failures, attempt, error->>'kind')"
-                            " FROM outcomes"), "4 3 0 3 worker_lost");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, losses, failures, attempt, error->>'kind')"
+            " FROM outcomes"),
+        "4 3 0 3 worker_lost");
     assert_string_equal(sql("SELECT concat_ws(' ', event, attempt, name, owner) FROM hooks_owed"),
                         "failure 3 greet");
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 0);
@@ -152,11 +165,14 @@ static void a_culprit_by_timeout_spends_a_failure(void **state)
     insert_one(&slow);
     struct ident owner = worker_living("one"), next = worker_living("two");
     release(owner, started_by(&owner, slow.id, 0), true);
-    assert_string_equal(sql("SELECT concat_ws(' ', a.status, a.failures, a.losses, p.ended, p.error->>'kind')"
-                            " FROM active a, attempts p"), "2 1 0 failed timeout");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', a.status, a.failures, a.losses, p.ended, p.error->>'kind')"
+            " FROM active a, attempts p"),
+        "2 1 0 failed timeout");
     release(next, started_by(&next, slow.id, 1), true);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses, error->>'kind') FROM outcomes"),
-                        "4 2 0 timeout");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, failures, losses, error->>'kind') FROM outcomes"),
+        "4 2 0 timeout");
 }
 
 static void max_losses_zero_never_runs_twice(void **state)
@@ -168,7 +184,8 @@ static void max_losses_zero_never_runs_twice(void **state)
     struct ident owner = worker_living("w");
     started_by(&owner, once.id, 0);
     release(owner, nobody, false); /* a bystander, even */
-    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"), "4 worker_lost");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
+                        "4 worker_lost");
 }
 
 static void a_pending_cancel_makes_a_release_final(void **state)
@@ -179,7 +196,8 @@ static void a_pending_cancel_makes_a_release_final(void **state)
     AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
     release(owner, nobody, false);
     assert_int_equal(answer.hint_count, 0);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"), "5 cancelled");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
+                        "5 cancelled");
 }
 
 static void the_keeper_declares_dead_only_what_stood_still(void **state)
@@ -194,7 +212,8 @@ static void the_keeper_declares_dead_only_what_stood_still(void **state)
     death.seen_heartbeat = 0;
     AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
     assert_int_equal(answer.hint_count, 1);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"), "0 0 1");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"),
+                        "0 0 1");
 }
 
 static void sweep_releases_what_a_dead_owner_started_late(void **state)
@@ -242,8 +261,10 @@ static void sweep_ends_what_expired_before_it_was_started(void **state)
     started_by(&owner, running.id, 0);
     sql("UPDATE active SET expires_at = now()");
     AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
-    assert_string_equal(sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
-                            text_of(brief.id)), "t 5 expired");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
+            text_of(brief.id)),
+        "t 5 expired");
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 1);
 }
 
@@ -259,8 +280,10 @@ static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
     assert_int_equal(answer.count, 0); /* it does, but not for long enough */
     AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
     assert_int_equal(answer.count, 1);
-    assert_string_equal(sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
-                            text_of(lost)), "t 4 unknown_task");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', id = '%s', status, error->>'kind') FROM outcomes",
+            text_of(lost)),
+        "t 4 unknown_task");
 }
 
 static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)

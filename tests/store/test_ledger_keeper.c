@@ -24,8 +24,10 @@ static void on_counted(void *arg, int64_t count, bool unknown, const struct err 
 static void two_migrations_at_once_apply_each_once(void **state)
 {
     (void)state;
-    struct ledger *one = ledger_new(&ledger_test_loop, ledger_test_conninfo(), "twice", "one", NULL);
-    struct ledger *two = ledger_new(&ledger_test_loop, ledger_test_conninfo(), "twice", "two", NULL);
+    struct ledger *one =
+        ledger_new(&ledger_test_loop, ledger_test_conninfo(), "twice", "one", NULL);
+    struct ledger *two =
+        ledger_new(&ledger_test_loop, ledger_test_conninfo(), "twice", "two", NULL);
     AWAIT(ledger_schema_version(one, on_plain, NULL));
     assert_int_equal(answer.count, 0);
     struct counted first = { 0 }, second = { 0 };
@@ -59,8 +61,10 @@ static void partitions_reach_four_weeks_ahead(void **state)
     (void)state;
     AWAIT(ledger_partitions(ledger_a, on_plain, NULL));
     assert_int_equal(answer.count, 0); /* the migration made them */
-    assert_int_equal(sql_int("SELECT count(*) FROM weeks WHERE now() BETWEEN ends_at - interval '3 weeks'"
-                             " AND ends_at + interval '2 weeks'"), 5);
+    assert_int_equal(
+        sql_int("SELECT count(*) FROM weeks WHERE now() BETWEEN ends_at - interval '3 weeks'"
+                " AND ends_at + interval '2 weeks'"),
+        5);
     sql("DROP TABLE tasks_%s, logs_%s", sql("SELECT suffix FROM weeks ORDER BY low DESC LIMIT 1"),
         sql("SELECT suffix FROM weeks ORDER BY low DESC LIMIT 1"));
     struct counted first = { 0 }, second = { 0 };
@@ -163,10 +167,12 @@ static void tidying_forgets_only_workers_that_are_settled(void **state)
     worker_living("living");
     worker_living("late");
     worker_living("long_gone");
-    sql("UPDATE workers SET state = 'gone', ended_at = now() - interval '2 days', settled = name = 'long_gone'"
+    sql("UPDATE workers SET state = 'gone', ended_at = now() - interval '2 days', settled = name = "
+        "'long_gone'"
         " WHERE name <> 'living'");
     AWAIT(ledger_partitions(ledger_a, on_plain, NULL));
-    assert_string_equal(sql("SELECT string_agg(name, ' ' ORDER BY name) FROM workers"), "late living");
+    assert_string_equal(sql("SELECT string_agg(name, ' ' ORDER BY name) FROM workers"),
+                        "late living");
 }
 
 int main(void)

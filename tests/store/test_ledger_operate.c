@@ -34,8 +34,10 @@ static void cancel_says_what_it_did_to_each(void **state)
     assert_string_equal(field("2,task_status"), "");
     assert_string_equal(field("3,status"), "refused");
     assert_string_equal(field("3,task_status"), "SUCCESS");
-    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes WHERE id = '%s'",
-                            text_of(ids[0])), "5 cancelled");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes WHERE id = '%s'",
+            text_of(ids[0])),
+        "5 cancelled");
     int64_t asked = sql_int("SELECT micros(cancel_at) FROM active");
     assert_true(asked > 0);
     AWAIT(ledger_cancel(ledger_a, ids, 4, on_operate, NULL));
@@ -62,14 +64,22 @@ static void retry_makes_a_new_round_with_fresh_budgets(void **state)
     assert_int_equal(answer.hint_count, 1);
     assert_true(ident_equal(&answer.hints[0].id, &asked.id));
     assert_int_equal(answer.hints[0].starts, 1);
-    assert_string_equal(sql("SELECT concat_ws(' ', round, starts, failures, losses, unwitnessed, status,"
-                            " expires_at) FROM active"), "2 1 0 0 0 0");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', round, starts, failures, losses, unwitnessed, status,"
+            " expires_at) FROM active"),
+        "2 1 0 0 0 0");
     AWAIT(ledger_retry(ledger_a, ids, 1, on_operate, NULL));
     assert_string_equal(field("0,status"), "refused");
-    struct finish success = finish_of(asked.id, started_by(&owner, asked.id, 1), TASK_SUCCESS);
+    struct finish second = finish_of(asked.id, started_by(&owner, asked.id, 1), TASK_FAILURE);
+    finish_one(&owner, &second);
+    AWAIT(ledger_retry(ledger_a, ids, 1, on_operate, NULL));
+    struct finish success = finish_of(asked.id, started_by(&owner, asked.id, 2), TASK_SUCCESS);
     assert_int_equal(finish_one(&owner, &success).verdict, FINISH_DONE);
-    assert_string_equal(sql("SELECT string_agg(concat_ws(' ', round, attempt, status), ', ' ORDER BY round)"
-                            " FROM outcomes WHERE id = '%s'", text_of(asked.id)), "1 1 4, 2 2 3");
+    assert_string_equal(
+        sql("SELECT string_agg(concat_ws(' ', round, attempt, status), ', ' ORDER BY round)"
+            " FROM outcomes WHERE id = '%s'",
+            text_of(asked.id)),
+        "1 1 4, 2 2 4, 3 3 3");
     assert_int_equal(finish_one(&owner, &failure).verdict, FINISH_DONE); /* of the first round */
 }
 
@@ -101,7 +111,8 @@ static void delete_forgets_final_tasks_only(void **state)
     assert_string_equal(field("1,status"), "deleted");
     assert_string_equal(field("1,task_status"), "FAILURE");
     assert_string_equal(field("2,status"), "not_found");
-    assert_string_equal(sql("SELECT concat_ws(' ', count(*), (SELECT count(*) FROM outcomes)) FROM tasks"), "1 0");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', count(*), (SELECT count(*) FROM outcomes)) FROM tasks"), "1 0");
 }
 
 static void pause_is_durable(void **state)
@@ -122,14 +133,16 @@ static void prune_takes_what_is_old_and_final(void **state)
     struct ident owner = worker_living("w");
     struct ident old = ended(&owner, TASK_SUCCESS), young = ended(&owner, TASK_SUCCESS),
                  waiting = insert_named("greet");
-    sql("UPDATE outcomes SET finished_at = now() - interval '2 days' WHERE id = '%s'", text_of(old));
+    sql("UPDATE outcomes SET finished_at = now() - interval '2 days' WHERE id = '%s'",
+        text_of(old));
     AWAIT(ledger_prune(ledger_a, 86400000000, true, on_json, NULL));
     assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":0}");
     assert_int_equal(sql_int("SELECT count(*) FROM tasks"), 3);
     AWAIT(ledger_prune(ledger_a, 86400000000, false, on_json, NULL));
     assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":0}");
     assert_int_equal(sql_int("SELECT count(*) FROM tasks WHERE id IN ('%s', '%s')", text_of(young),
-                             text_of(waiting)), 2);
+                             text_of(waiting)),
+                     2);
     assert_int_equal(sql_int("SELECT count(*) FROM tasks"), 2);
 }
 
@@ -143,19 +156,22 @@ static void prune_drops_whole_weeks(void **state)
         "EXECUTE format('CREATE TABLE %%I PARTITION OF %%I FOR VALUES FROM (%%L) TO (%%L)', "
         "p || to_char(w, '_YYYYMMDD'), p, id_bound(w AT TIME ZONE 'UTC'), "
         "id_bound((w + interval '1 week') AT TIME ZONE 'UTC')); END LOOP; "
-        "INSERT INTO tasks SELECT id_bound(w AT TIME ZONE 'UTC'), 'greet', 'default', 5, '{}', NULL, w, w, -1, 0, 0, 0, "
+        "INSERT INTO tasks SELECT id_bound(w AT TIME ZONE 'UTC'), 'greet', 'default', 5, '{}', "
+        "NULL, w, w, -1, 0, 0, 0, "
         "0, false, 3; "
         "IF i = 9 THEN INSERT INTO active (id, run_at, created_at, priority, name, queue) "
         "SELECT id_bound(w AT TIME ZONE 'UTC'), w, w, 5, 'greet', 'default'; ELSE "
         "INSERT INTO outcomes (id, round, attempt, status, failures, losses, run_at, finished_at) "
-        "SELECT id_bound(w AT TIME ZONE 'UTC'), 1, 1, 3, 0, 0, w, CASE i WHEN 8 THEN now() - interval '1 hour' ELSE w END; "
+        "SELECT id_bound(w AT TIME ZONE 'UTC'), 1, 1, 3, 0, 0, w, CASE i WHEN 8 THEN now() - "
+        "interval '1 hour' ELSE w END; "
         "END IF; END LOOP; END $$");
     AWAIT(ledger_prune(ledger_a, 86400000000, true, on_json, NULL));
     assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":1}");
     AWAIT(ledger_prune(ledger_a, 86400000000, false, on_json, NULL));
     assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":1}");
     assert_int_equal(sql_int("SELECT count(*) FROM weeks"), 9);
-    assert_int_equal(sql_int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'logs'::regclass"), 9);
+    assert_int_equal(sql_int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'logs'::regclass"),
+                     9);
     assert_int_equal(sql_int("SELECT count(*) FROM tasks"), 2);
 }
 
@@ -199,7 +215,8 @@ static void control_goes_there_and_comes_back(void **state)
     AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "here", false, on_json, NULL));
     assert_string_equal(answer.json, "[\"one\", \"two\"]");
     request = ident_random();
-    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "elsewhere", false, on_json, NULL));
+    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "elsewhere", false, on_json,
+                                 NULL));
     assert_string_equal(answer.json, "[]");
     ledger_free(listener);
 }

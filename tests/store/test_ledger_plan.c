@@ -46,9 +46,10 @@ static int64_t rows_read(void)
     ledger_a = ledger_new(&ledger_test_loop, ledger_test_conninfo(), ledger_test_namespace(),
                           "test a", NULL);
     sql("SELECT pg_stat_clear_snapshot()");
-    return sql_int("SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = '%s')"
-                   " + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = '%s')",
-                   ledger_test_namespace(), ledger_test_namespace());
+    return sql_int(
+        "SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = '%s')"
+        " + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = '%s')",
+        ledger_test_namespace(), ledger_test_namespace());
 }
 
 static void plans_made_over_empty_tables_still_probe(void **state)
@@ -58,8 +59,10 @@ static void plans_made_over_empty_tables_still_probe(void **state)
     rows_read();
     sql("VACUUM ANALYZE");
     one_life(&owner); /* plans everything */
-    sql("INSERT INTO tasks SELECT id_bound(now() - i * interval '1 ms'), 'greet', 'default', 5, '{}',"
-        " NULL, now(), now(), -1, 0, 0, 0, 0, false, 3 FROM generate_series(1, %d) i", GROWN);
+    sql("INSERT INTO tasks SELECT id_bound(now() - i * interval '1 ms'), 'greet', 'default', 5, "
+        "'{}',"
+        " NULL, now(), now(), -1, 0, 0, 0, 0, false, 3 FROM generate_series(1, %d) i",
+        GROWN);
     sql("INSERT INTO active (id, run_at, created_at, priority, name, queue, unique_key)"
         " SELECT id, now(), now(), 5, 'greet', 'default', id FROM tasks"
         " ON CONFLICT DO NOTHING");
@@ -136,7 +139,8 @@ static void a_deadlock_is_repeated(void **state)
     wait_for(&ended.done);
     assert_int_equal(ended.verdicts[0], FINISH_DONE);
     assert_int_equal(ended.verdicts[1], FINISH_DONE);
-    assert_int_equal(sql_int("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), 1);
+    assert_int_equal(
+        sql_int("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), 1);
 }
 
 static void a_cancel_and_a_finish_have_one_winner_each(void **state)
@@ -156,7 +160,9 @@ static void a_cancel_and_a_finish_have_one_winner_each(void **state)
         /* Whoever came first, a RETRY with a cancel ends as REVOKED, once. */
         assert_int_equal(sql_int("SELECT count(*) FROM active WHERE id = '%s'", text_of(id)), 0);
         assert_string_equal(sql("SELECT string_agg(concat_ws(' ', status, error->>'kind'), ',')"
-                                " FROM outcomes WHERE id = '%s'", text_of(id)), "5 cancelled");
+                                " FROM outcomes WHERE id = '%s'",
+                                text_of(id)),
+                            "5 cancelled");
     }
 }
 

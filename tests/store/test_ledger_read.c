@@ -44,7 +44,8 @@ static void info_has_the_fields_of_the_contract_in_order(void **state)
     assert_string_equal(field("timeout"), "1.5");
     assert_string_equal(field("max_attempts"), "3");
     assert_string_equal(field("run_at"), "2030-01-01T00:00:00.000Z");
-    assert_string_equal(field("progress"), "{\"percentage\":null,\"metadata\":null,\"updated_at\":null}");
+    assert_string_equal(field("progress"),
+                        "{\"percentage\":null,\"metadata\":null,\"updated_at\":null}");
     assert_string_equal(field("result_available"), "false");
     assert_string_equal(field("started_at"), "");
     struct ident unknown = ident_v7();
@@ -59,7 +60,8 @@ static void result_adds_the_value_and_all_errors(void **state)
     (void)state;
     struct ident owner = worker_living("w"), id = insert_named("greet");
     struct finish again = finish_of(id, started_by(&owner, id, 0), TASK_RETRY);
-    again.error = "{\"kind\":\"exception\",\"message\":\"one\",\"traceback\":\"t\",\"details\":{\"a\":[]}}";
+    again.error =
+        "{\"kind\":\"exception\",\"message\":\"one\",\"traceback\":\"t\",\"details\":{\"a\":[]}}";
     again.error_len = strlen(again.error);
     finish_one(&owner, &again);
     AWAIT(ledger_info(ledger_a, &id, on_json, NULL));
@@ -67,7 +69,8 @@ static void result_adds_the_value_and_all_errors(void **state)
     assert_string_equal(field("worker"), "w");
     assert_string_equal(field("error,message"), "one");
     assert_true(sql_int("SELECT count(*) FROM (SELECT ($J$%s$J$::json->>'duration')::float8 d) x"
-                        " WHERE d BETWEEN 0 AND 60", answer.json) == 1);
+                        " WHERE d BETWEEN 0 AND 60",
+                        answer.json) == 1);
     struct finish success = finish_of(id, started_by(&owner, id, 1), TASK_SUCCESS);
     success.percent = 50;
     success.metadata = "{\"n\": 1}";
@@ -86,7 +89,8 @@ static void result_adds_the_value_and_all_errors(void **state)
     assert_string_equal(field("task_version"), "v1");
     assert_string_equal(field("result_available"), "true");
     assert_string_equal(sql("SELECT string_agg(k, ' ') FROM json_object_keys($J$%s$J$::json"
-                            "->'errors'->0) k", answer.json),
+                            "->'errors'->0) k",
+                            answer.json),
                         "kind message traceback attempt at details");
     assert_string_equal(field("errors,0,details"), "{\"a\": []}");
     assert_string_equal(field("errors,0,attempt"), "1");
@@ -131,10 +135,12 @@ static const char *found(struct task_filter filter)
     size_t count = 0;
     if (!filter.limit) filter.limit = 100;
     AWAIT(ledger_match(ledger_a, &filter, on_json, NULL));
-    const char *matched = sql("SELECT string_agg(v, ',') FROM json_array_elements_text($J$%s$J$) v", answer.json);
+    const char *matched =
+        sql("SELECT string_agg(v, ',') FROM json_array_elements_text($J$%s$J$) v", answer.json);
     AWAIT(ledger_list(ledger_a, &filter, on_json, NULL));
     const char *listed = sql("SELECT string_agg(v->>'task_id', ',') FROM json_array_elements("
-                             "$J$%s$J$::json->'tasks') v", answer.json);
+                             "$J$%s$J$::json->'tasks') v",
+                             answer.json);
     assert_string_equal(matched, listed);
     for (const char *at = listed; *at; at += strcspn(at, ","), at += *at == ',') {
         for (int i = 0; i < 6; i++) {
@@ -155,11 +161,13 @@ static void list_filters_newest_first(void **state)
     assert_string_equal(found((struct task_filter){ .statuses = "STARTED,FAILURE" }), "31");
     assert_string_equal(found((struct task_filter){ .statuses = "SUCCESS,FAILURE" }), "32");
     assert_string_equal(found((struct task_filter){ .name = "other" }), "4");
-    assert_string_equal(found((struct task_filter){ .queue = "low_priority", .statuses = "PENDING" }), "4");
+    assert_string_equal(
+        found((struct task_filter){ .queue = "low_priority", .statuses = "PENDING" }), "4");
     assert_string_equal(found((struct task_filter){ .worker = "w" }), "321");
     assert_string_equal(found((struct task_filter){ .worker = "w", .statuses = "FAILURE" }), "3");
     assert_string_equal(found((struct task_filter){ .tags = tags, .tag_count = 2 }), "4");
-    int64_t third = sql_int("SELECT micros(created_at) FROM tasks WHERE id = '%s'", text_of(six[3]));
+    int64_t third =
+        sql_int("SELECT micros(created_at) FROM tasks WHERE id = '%s'", text_of(six[3]));
     assert_string_equal(found((struct task_filter){ .since_us = third }), "543");
     assert_string_equal(found((struct task_filter){ .until_us = third }), "210");
     assert_string_equal(found((struct task_filter){ .limit = 2, .offset = 1 }), "43");
@@ -184,10 +192,12 @@ static void the_total_is_exact_to_ten_thousand(void **state)
 {
     (void)state;
     insert_named("greet");
-    sql("INSERT INTO tasks SELECT id_bound(now() - i * interval '1 ms'), 'greet', 'default', 5, '{}', NULL, now(), now(),"
+    sql("INSERT INTO tasks SELECT id_bound(now() - i * interval '1 ms'), 'greet', 'default', 5, "
+        "'{}', NULL, now(), now(),"
         " -1, 0, 0, 0, 0, false, 3 FROM generate_series(1, 10000) i");
     sql("INSERT INTO outcomes (id, round, attempt, status, failures, losses, run_at, finished_at)"
-        " SELECT id, 1, 1, 3, 0, 0, now(), now() FROM tasks t WHERE NOT EXISTS (SELECT FROM active a WHERE a.id = t.id)");
+        " SELECT id, 1, 1, 3, 0, 0, now(), now() FROM tasks t WHERE NOT EXISTS (SELECT FROM active "
+        "a WHERE a.id = t.id)");
     AWAIT(ledger_list(ledger_a, &(struct task_filter){ .limit = 3 }, on_json, NULL));
     assert_string_equal(field("total"), "10000");
     assert_string_equal(field("total_capped"), "true");
@@ -204,8 +214,10 @@ static void queues_are_counted(void **state)
     AWAIT(ledger_pause(ledger_a, "low_priority", true, on_plain, NULL));
     AWAIT(ledger_queues(ledger_a, on_json, NULL));
     assert_string_equal(field("queues,0,name"), "default");
-    assert_string_equal(sql("SELECT string_agg(k, ' ') FROM json_object_keys($J$%s$J$::json->'queues'->0) k",
-                            answer.json), "name waiting delayed running oldest_age paused workers");
+    assert_string_equal(
+        sql("SELECT string_agg(k, ' ') FROM json_object_keys($J$%s$J$::json->'queues'->0) k",
+            answer.json),
+        "name waiting delayed running oldest_age paused workers");
     assert_string_equal(field("queues,0,waiting"), "2");
     assert_string_equal(field("queues,0,delayed"), "1");
     assert_string_equal(field("queues,0,running"), "1");
@@ -226,12 +238,16 @@ static void workers_add_up_their_runners(void **state)
 {
     (void)state;
     struct ident supervisor = worker_living("w");
-    struct worker_row runner = { .supervisor = supervisor, .name = "w", .host = "here", .boot_id = "b",
+    struct worker_row runner = { .supervisor = supervisor,
+                                 .name = "w",
+                                 .host = "here",
+                                 .boot_id = "b",
                                  .queues = (const char *const[]){ "default", NULL } };
     struct heartbeat beats[3] = { { supervisor, "{\"fenced\": 1}" } };
     for (int i = 0; i < 2; i++) {
         beats[i + 1].incarnation = runner.incarnation = ident_random();
-        beats[i + 1].stats = "{\"running\": 2, \"rate\": 1.5, \"memory\": 100, \"loop_lag\": 0.25, \"fenced\": 1}";
+        beats[i + 1].stats =
+            "{\"running\": 2, \"rate\": 1.5, \"memory\": 100, \"loop_lag\": 0.25, \"fenced\": 1}";
         runner.pid = 100 + i;
         AWAIT(ledger_worker_register(ledger_a, &runner, on_plain, NULL));
     }
@@ -261,7 +277,8 @@ static void the_catalogue_keeps_what_was_published(void **state)
 {
     (void)state;
     struct ident one = worker_living("one"), two = worker_living("two");
-    publish(&one, "{\"entries\":[" ENTRY "],\"errors\":[{\"file\":\"tasks.d/bad.lua\",\"error\":\"line 3\"}]}");
+    publish(&one, "{\"entries\":[" ENTRY
+                  "],\"errors\":[{\"file\":\"tasks.d/bad.lua\",\"error\":\"line 3\"}]}");
     AWAIT(ledger_catalogue_find(ledger_a, "greet", on_json, NULL));
     assert_string_equal(answer.json, ENTRY); /* to the byte, order of properties included */
     AWAIT(ledger_catalogue_find(ledger_a, "bad", on_json, NULL));

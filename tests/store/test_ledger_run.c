@@ -50,10 +50,11 @@ static void insert_keeps_everything_that_was_asked(void **state)
     asked.schema_hash = "h1";
     struct inserted inserted = insert_one(&asked);
     assert_false(inserted.due);
-    assert_string_equal(sql("SELECT concat_ws(' ', queue, priority, run_at - created_at, timeout_us, retry_max, "
-                            "retry_backoff, retry_base_us, retry_cap_us, retry_jitter, max_losses, "
-                            "expires_at - created_at, tags, created_by, schema_hash) FROM tasks"),
-                        "high_priority 9 01:00:00 -1 4 1 2000000 9000000 f 7 02:00:00 {a,b} me h1");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', queue, priority, run_at - created_at, timeout_us, retry_max, "
+            "retry_backoff, retry_base_us, retry_cap_us, retry_jitter, max_losses, "
+            "expires_at - created_at, tags, created_by, schema_hash) FROM tasks"),
+        "high_priority 9 01:00:00 -1 4 1 2000000 9000000 f 7 02:00:00 {a,b} me h1");
     assert_int_equal(inserted.run_at_us, sql_int("SELECT micros(run_at) FROM active"));
 }
 
@@ -303,13 +304,17 @@ static void success_is_final_and_repeating_it_is_done(void **state)
     assert_int_equal(finish_one(&owner, &wrong).verdict, FINISH_FENCED);
     struct finish failure = finish_of(id, claim, TASK_FAILURE);
     assert_int_equal(finish_one(&owner, &failure).verdict, FINISH_FENCED);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, result, attempt, worker, version, percent,"
-                            " claim_id = '%s') FROM outcomes", text_of(claim)),
-                        "3 {\"ok\": true} 1 w v1 100 t");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, result, attempt, worker, version, percent,"
+            " claim_id = '%s') FROM outcomes",
+            text_of(claim)),
+        "3 {\"ok\": true} 1 w v1 100 t");
     assert_int_equal(sql_int("SELECT count(*) FROM outcomes"), 1);
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 0);
-    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed WHERE owner = '%s' AND event = 'success'",
-                             text_of(owner)), 1);
+    assert_int_equal(
+        sql_int("SELECT count(*) FROM hooks_owed WHERE owner = '%s' AND event = 'success'",
+                text_of(owner)),
+        1);
 }
 
 static void a_failed_attempt_waits_and_starts_again(void **state)
@@ -326,14 +331,20 @@ static void a_failed_attempt_waits_and_starts_again(void **state)
     assert_int_equal(finished.hint.starts, 1);
     assert_int_equal(finished.run_at_us, sql_int("SELECT micros(run_at) FROM active"));
     assert_int_equal(finish_one(&owner, &again).verdict, FINISH_DONE); /* repeated */
-    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, starts, claim_id, owner) FROM active"), "2 1 1");
-    assert_string_equal(sql("SELECT concat_ws(' ', attempt, ended, worker, error->>'kind', error->>'attempt') "
-                            "FROM attempts"), "1 failed w exception 1");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, failures, starts, claim_id, owner) FROM active"),
+        "2 1 1");
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', attempt, ended, worker, error->>'kind', error->>'attempt') "
+            "FROM attempts"),
+        "1 failed w exception 1");
     sql("UPDATE active SET run_at = now()");
+    assert_int_equal(start_one(&owner, id, 0, ident_random()).verdict, START_STALE);
     claim = started_by(&owner, id, 1);
     struct finish failure = finish_of(id, claim, TASK_FAILURE);
     assert_int_equal(finish_one(&owner, &failure).status, TASK_FAILURE);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, attempt) FROM outcomes"), "4 2 2");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, attempt) FROM outcomes"),
+                        "4 2 2");
 }
 
 static void snooze_and_release_spend_nothing(void **state)
@@ -351,7 +362,8 @@ static void snooze_and_release_spend_nothing(void **state)
     snooze.delay_us = 60000000;
     finished = finish_one(&owner, &snooze);
     assert_false(finished.due);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses, starts) FROM active"), "0 0 0 2");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses, starts) FROM active"),
+                        "0 0 0 2");
     assert_string_equal(sql("SELECT string_agg(ended, ' ' ORDER BY attempt) FROM attempts"),
                         "released snoozed");
 }
@@ -372,11 +384,13 @@ static void a_pending_cancel_turns_every_end_but_success(void **state)
         assert_int_equal(finished.verdict, FINISH_DONE);
         assert_int_equal(finished.status, become[i]);
         assert_int_equal(finish_one(&owner, &finish).status, become[i]);
-        assert_int_equal(sql_int("SELECT status FROM outcomes WHERE id = '%s'", text_of(id)), become[i]);
+        assert_int_equal(sql_int("SELECT status FROM outcomes WHERE id = '%s'", text_of(id)),
+                         become[i]);
         assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed WHERE id = '%s'", text_of(id)),
                          become[i] == TASK_SUCCESS);
     }
-    assert_int_equal(sql_int("SELECT count(*) FROM outcomes WHERE error->>'kind' = 'cancelled'"), 3);
+    assert_int_equal(sql_int("SELECT count(*) FROM outcomes WHERE error->>'kind' = 'cancelled'"),
+                     3);
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 0);
 }
 
@@ -387,7 +401,8 @@ static void a_zombie_that_was_released_is_fenced(void **state)
     struct ident claim = started_by(&owner, id, 0);
     struct death death = { .incarnation = owner, .culprit_claim = claim, .seen_heartbeat = -1 };
     AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
-    struct finish success = finish_of(id, claim, TASK_SUCCESS), again = finish_of(id, claim, TASK_RETRY);
+    struct finish success = finish_of(id, claim, TASK_SUCCESS),
+                  again = finish_of(id, claim, TASK_RETRY);
     assert_int_equal(finish_one(&owner, &success).verdict, FINISH_FENCED);
     assert_int_equal(finish_one(&owner, &again).verdict, FINISH_FENCED);
     assert_int_equal(sql_int("SELECT count(*) FROM outcomes"), 0);

@@ -229,8 +229,8 @@ struct ident worker_living(const char *name)
                               .queues = (const char *const[]){ "default", NULL },
                               .slots = 10 };
     AWAIT(ledger_worker_register(ledger_a, &row, on_plain, NULL));
-    AWAIT(ledger_worker_carries(ledger_a, &row.incarnation,
-                                (const char *const[]){ "greet", NULL }, "v1", on_plain, NULL));
+    AWAIT(ledger_worker_carries(ledger_a, &row.incarnation, (const char *const[]){ "greet", NULL },
+                                "v1", on_plain, NULL));
     return row.incarnation;
 }
 

@@ -35,7 +35,8 @@ void on_hints(void *arg, const struct ledger_hints *hints, const struct err *err
 void on_operate(void *arg, const char *json, size_t len, const struct ledger_hints *hints,
                 const struct err *err);
 void wait_for(const bool *done);
-/* AWAIT(ledger_pulse(ledger_a, on_json, NULL)); leaves what came in `answer`, and requires success. */
+/* AWAIT(ledger_pulse(ledger_a, on_json, NULL)); leaves what came in `answer`, and requires success.
+ */
 #define AWAIT(verb)                                                                                \
     do {                                                                                           \
         answer.done = false;                                                                       \
@@ -47,7 +48,7 @@ void wait_for(const bool *done);
 /* SQL in the namespace, past the ledger. The first value as text ("" when null or none), good
  * until four calls later. */
 const char *sql(const char *format, ...) __attribute__((format(printf, 1, 2)));
-const char *field(const char *path); /* of answer.json, as "tasks,0,status" */
+const char *field(const char *path);  /* of answer.json, as "tasks,0,status" */
 const char *text_of(struct ident id); /* good until four calls later, as sql() */
 int64_t sql_int(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -57,7 +58,8 @@ struct inserted insert_one(const struct submission *submission);
 struct ident insert_named(const char *name); /* a new one, due now */
 void insert_many(const struct submission *submissions, size_t count, struct inserted *answers);
 
-struct ident worker_living(const char *name); /* a supervisor's row of its own, alive, carrying greet */
+struct ident
+worker_living(const char *name); /* a supervisor's row of its own, alive, carrying greet */
 struct started_copy {
     enum start_verdict verdict;
     int64_t not_before_us;
