@@ -68,8 +68,8 @@ bool app_open_ledger(struct app *app, struct err *err)
     if (app_wait_until(app, is_ledger_up, LEDGER_WAIT_US)) return true;
     char *shown = config_postgres_shown(app->config);
     err_set(err, ERR_STORE,
-            "Postgres (%s) does not answer%s%s. Is it running? DATABASE_URL says where it is; "
-            "`ctutor-run up` starts one",
+            "Postgres (%s) does not answer; DATABASE_URL says where it is, `ctutor-run up` starts "
+            "one%s%s",
             shown, app->ledger_why.code ? ": " : "", app->ledger_why.text);
     free(shown);
     return false;
@@ -188,9 +188,9 @@ int app_fail(struct app *app, const struct err *err)
 int app_fail_fields(struct app *app, const struct err *err, const struct params_error *fields,
                     size_t count)
 {
-    output_note("%s", err->text);
+    if (!count) output_note("%s", err->text);
     for (size_t i = 0; i < count; i++)
-        output_plain_note("  %s: %s", fields[i].field, fields[i].message);
+        output_note("%s: %s", fields[i].field, fields[i].message);
     if (app->json) {
         struct buf out = BUF_EMPTY;
         output_error_json(&out, err->text, app_error_code(err->code), fields, count);

@@ -86,6 +86,6 @@ void app_close(struct app *app);
 /* Prints "ctutor-run: text" to stderr (and {"detail","code"} to stdout with --json); returns the exit status. */
 int app_fail(struct app *app, const struct err *err);
 const char *app_error_code(enum err_code code); /* the "code" of that JSON */
-/* The same, with one line for each field (and "errors" in the JSON). */
+/* With fields: one line each instead of the text, and "errors" in the JSON. */
 int app_fail_fields(struct app *app, const struct err *err, const struct params_error *fields,
                     size_t count);

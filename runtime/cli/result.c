@@ -113,9 +113,10 @@ static void tell_failure(const json_t *task)
         tell_error(buf_text(&before), error, false);
         buf_clear(&before);
     }
-    buf_addf(&before, "%s %s, attempt %lld", json_string_value(json_object_get(task, "task_name")),
-             json_string_value(json_object_get(task, "status")),
-             (long long)json_integer_value(json_object_get(task, "attempt")));
+    buf_addf(&before, "%s %s", json_string_value(json_object_get(task, "task_name")),
+             json_string_value(json_object_get(task, "status")));
+    long long attempt = json_integer_value(json_object_get(task, "attempt"));
+    if (attempt > 0) buf_addf(&before, ", attempt %lld", attempt);
     tell_error(buf_text(&before), last, true);
     buf_close(&before);
 }

@@ -231,14 +231,15 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
         look_end(wait);
 }
 
-/* Events that came meanwhile are newer than what the ledger said, unless that is final. */
+/* Events that came meanwhile are newer than what the ledger said, unless that is final (or the first
+ * status of all). */
 static void look_end(struct wait *wait)
 {
     enum task_status status = TASK_PENDING;
     const char *word = json_string_value(json_object_get(wait->info, "status"));
     bool is_known = word && task_status_parse(word, &status);
     bool is_final = is_known && task_status_is_final(status);
-    if (is_final || wait->events == wait->events_then) {
+    if (is_final || !wait->is_told || wait->events == wait->events_then) {
         int64_t attempt = json_integer_value(json_object_get(wait->info, "attempt"));
         const json_t *progress = json_object_get(wait->info, "progress");
         if (!is_final) tell_status(wait, status, attempt);

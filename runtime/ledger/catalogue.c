@@ -2,6 +2,7 @@
  * without a line of Lua. The newest successful load of any worker defines an entry. */
 #include "ledger/call.h"
 
+/* clang-format off */
 static const struct pg_statement PUBLISH = {
     "catalogue_publish", "SELECT 0::int8 FROM (SELECT publish($1, $2::json)) p"
 };
@@ -9,9 +10,11 @@ static const struct pg_statement FIND = {
     "catalogue_find", "SELECT entry::text FROM catalogue WHERE name = $1 AND NOT removed"
 };
 static const struct pg_statement LIST = {
-    "catalogue_list", "SELECT coalesce(json_agg(row_to_json(t) ORDER BY t.name), '[]')::text "
-                      "FROM task_types t WHERE $1::text IS NULL OR t.name = $1"
+    "catalogue_list",
+    "SELECT coalesce(json_agg(row_to_json(t) ORDER BY t.name), '[]')::text "
+    "FROM task_types t WHERE $1::text IS NULL OR t.name = $1"
 };
+/* clang-format on */
 
 void ledger_catalogue_publish(struct ledger *ledger, const struct ident *supervisor,
                               const char *json, size_t len, ledger_done_fn *done, void *arg)

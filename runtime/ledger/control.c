@@ -4,17 +4,19 @@
 
 #define NOTIFY "pg_notify(current_schema() || '_control', '')"
 
+/* clang-format off */
 static const struct pg_statement REQUEST = {
-    "control_request", "WITH c AS ("
-                       " INSERT INTO controls (request, supervisor, worker, verb)"
-                       " SELECT $1, w.incarnation, w.name, $2 FROM workers w"
-                       " WHERE w.supervisor IS NULL AND w.state = 'alive'"
-                       "  AND ($5 OR CASE WHEN cardinality($3::text[]) > 0 THEN w.name = ANY ($3)"
-                       "   ELSE w.host = $4 END)"
-                       " ON CONFLICT DO NOTHING RETURNING worker), "
-                       "n AS MATERIALIZED (SELECT " NOTIFY " AS sent) "
-                       "SELECT coalesce(json_agg(c.worker ORDER BY c.worker), '[]')::text"
-                       " FROM c WHERE (SELECT count(n.sent) FROM n) = 1"
+    "control_request",
+    "WITH c AS ("
+    " INSERT INTO controls (request, supervisor, worker, verb)"
+    " SELECT $1, w.incarnation, w.name, $2 FROM workers w"
+    " WHERE w.supervisor IS NULL AND w.state = 'alive'"
+    "  AND ($5 OR CASE WHEN cardinality($3::text[]) > 0 THEN w.name = ANY ($3)"
+    "   ELSE w.host = $4 END)"
+    " ON CONFLICT DO NOTHING RETURNING worker), "
+    "n AS MATERIALIZED (SELECT " NOTIFY " AS sent) "
+    "SELECT coalesce(json_agg(c.worker ORDER BY c.worker), '[]')::text"
+    " FROM c WHERE (SELECT count(n.sent) FROM n) = 1"
 };
 static const struct pg_statement TAKE = {
     "control_take",
@@ -32,9 +34,11 @@ static const struct pg_statement ANSWER = {
     "SELECT count(*) FROM c"
 };
 static const struct pg_statement READ = {
-    "control_read", "SELECT coalesce(json_agg(json_build_object('worker', worker, 'answer', answer)"
-                    " ORDER BY worker), '[]')::text FROM controls WHERE request = $1"
+    "control_read",
+    "SELECT coalesce(json_agg(json_build_object('worker', worker, 'answer', answer)"
+    " ORDER BY worker), '[]')::text FROM controls WHERE request = $1"
 };
+/* clang-format on */
 
 void ledger_control_request(struct ledger *ledger, const struct ident *request, const char *verb,
                             const char *const *names, const char *host, bool all,

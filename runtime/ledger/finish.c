@@ -36,6 +36,7 @@ static void part_free(struct finish_part *part);
 static void batch_done(struct finish_batch *batch);
 static void put_finishes(struct pg_params *params, const struct finish *items, size_t count);
 
+/* clang-format off */
 /* All three take the same parameters and answer (place, status, HINT_COLUMNS). */
 #define FINISHES                                                                                   \
     "unnest($2::uuid[], $3::uuid[], $4::int4[], $5::bool[], $6::int8[], $7::text[], $8::text[],"   \
@@ -45,8 +46,7 @@ static void put_finishes(struct pg_params *params, const struct finish *items, s
 #define OUTCOME_COLUMNS                                                                            \
     "id, round, attempt, claim_id, status, result, error, failures, losses, percent, run_at,"      \
     " started_at, finished_at, cancel_at, progress_at, worker, version, metadata"
-#define LAST_PERCENT(r)                                                                            \
-    "CASE WHEN " r ".percent_now >= 0 THEN " r ".percent_now ELSE " r ".percent END"
+#define LAST_PERCENT(r)  "CASE WHEN " r ".percent_now >= 0 THEN " r ".percent_now ELSE " r ".percent END"
 #define LAST_METADATA(r) "coalesce(" r ".metadata_now::jsonb, " r ".metadata)"
 #define LAST_PROGRESS(r)                                                                           \
     "CASE WHEN " r ".percent_now >= 0 THEN coalesce(" r ".progress_at, now())"                     \
@@ -60,136 +60,55 @@ static const struct pg_statement FINISH_SUCCESS = {
     "WITH d AS ("
     " DELETE FROM active a USING (SELECT f.id AS of, f.claim, f.result, f.percent_now,"
     "  f.metadata_now, f.hook, f.n FROM " FINISHES " ORDER BY f.id) f"
-    " WHERE " PROBE(
-        "a.id",
-        "f.of") " AND a.status = 1 AND a.claim_id = f.claim"
-                " RETURNING f.*, a.*), "
-                "o AS ("
-                " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
-                " SELECT d.id, d.round, d.starts, d.claim_id, 3, d.result::jsonb, NULL, "
-                "d.failures, d.losses,"
-                "  " LAST_PERCENT(
-                    "d") ", d.run_at, d.started_at, clock_timestamp(), d.cancel_at,"
-                         "  " LAST_PROGRESS("d") ", " ME ", d.version, " LAST_METADATA(
-                             "d") " FROM d), "
-                                  "k AS ("
-                                  " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
-                                  " SELECT d.id, d.round, d.starts, d.hook, d.name, $1 FROM d "
-                                  "WHERE d.hook IS NOT NULL) "
-                                  "SELECT d.n::int4, 3, NULL::uuid, 0, 0, 0::int8, NULL::text, "
-                                  "false FROM d"
+    " WHERE " PROBE("a.id", "f.of") " AND a.status = 1 AND a.claim_id = f.claim"
+    " RETURNING f.*, a.*), "
+    "o AS ("
+    " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
+    " SELECT d.id, d.round, d.starts, d.claim_id, 3, d.result::jsonb, NULL, d.failures, d.losses,"
+    "  " LAST_PERCENT("d") ", d.run_at, d.started_at, clock_timestamp(), d.cancel_at,"
+    "  " LAST_PROGRESS("d") ", " ME ", d.version, " LAST_METADATA("d") " FROM d), "
+    "k AS ("
+    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
+    " SELECT d.id, d.round, d.starts, d.hook, d.name, $1 FROM d WHERE d.hook IS NOT NULL) "
+    "SELECT d.n::int4, 3, NULL::uuid, 0, 0, 0::int8, NULL::text, false FROM d"
 };
 static const struct pg_statement FINISH = {
-    "finish", "WITH l AS MATERIALIZED ("
-              " SELECT a.*, f.n, f.ended, f.result, f.error, f.percent_now, f.metadata_now,"
-              "  CASE WHEN a.cancel_at IS NOT NULL AND f.became <> 3 THEN 5 ELSE f.became END AS "
-              "became,"
-              "  a.cancel_at IS NOT NULL AND f.became NOT IN (3, 5) AS is_revoked,"
-              "  CASE WHEN a.cancel_at IS NULL OR f.became = 3 THEN f.hook END AS hook,"
-              "  a.failures + f.spends::int4 AS failures_now,"
-              "  CASE WHEN f.delay_us = 0 AND f.ended = 'released' THEN a.run_at"
-              "   ELSE clock_timestamp() + f.delay_us * interval '1 microsecond' END AS run_next"
-              " FROM (SELECT * FROM " FINISHES " ORDER BY f.id) f JOIN active a ON " PROBE(
-                  "a.id",
-                  "f.id") " WHERE a.status = 1 AND a.claim_id = f.claim FOR UPDATE OF a), "
-                          "d AS (DELETE FROM active a USING l WHERE " PROBE(
-                              "a.id",
-                              "l.id") " AND l.became >= 3), "
-                                      "o AS ("
-                                      " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
-                                      " SELECT l.id, l.round, l.starts, l.claim_id, l.became, "
-                                      "l.result::jsonb,"
-                                      "  CASE WHEN l.is_revoked THEN make_error('cancelled', "
-                                      "'cancelled while it ran', l.starts)"
-                                      "   ELSE " TOLD_ERROR " END,"
-                                      "  l.failures_now, l.losses, " LAST_PERCENT(
-                                          "l") ", l.run_at, l.started_at,"
-                                               "  clock_timestamp(), l.cancel_at, " LAST_PROGRESS(
-                                                   "l") ", " ME ", l.version,"
-                                                        "  " LAST_METADATA(
-                                                            "l") " FROM l WHERE l.became >= 3), "
-                                                                 "u AS ("
-                                                                 " UPDATE active a SET status = "
-                                                                 "l.became, failures = "
-                                                                 "l.failures_now, run_at = "
-                                                                 "l.run_next,"
-                                                                 "  claim_id = NULL, owner = NULL, "
-                                                                 "percent = " LAST_PERCENT(
-                                                                     "l") ","
-                                                                          "  metadata "
-                                                                          "= " LAST_METADATA("l") ", progress_at = " LAST_PROGRESS("l") " FROM l WHERE " PROBE(
-                                                                              "a.id",
-                                                                              "l.id") " AND "
-                                                                                      "l.became < "
-                                                                                      "3), "
-                                                                                      "t AS ("
-                                                                                      " INSERT "
-                                                                                      "INTO "
-                                                                                      "attempts "
-                                                                                      "(id, "
-                                                                                      "attempt, "
-                                                                                      "round, "
-                                                                                      "claim_id, "
-                                                                                      "ended, "
-                                                                                      "started_at, "
-                                                                                      "ended_at, "
-                                                                                      "worker,"
-                                                                                      "  version, "
-                                                                                      "error)"
-                                                                                      " SELECT "
-                                                                                      "l.id, "
-                                                                                      "l.starts, "
-                                                                                      "l.round, "
-                                                                                      "l.claim_id, "
-                                                                                      "l.ended, "
-                                                                                      "l.started_"
-                                                                                      "at, "
-                                                                                      "clock_"
-                                                                                      "timestamp(),"
-                                                                                      " " ME ","
-                                                                                      "  "
-                                                                                      "l.version,"
-                                                                                      " " TOLD_ERROR
-                                                                                      " FROM l "
-                                                                                      "WHERE "
-                                                                                      "l.became < "
-                                                                                      "3), "
-                                                                                      "k AS ("
-                                                                                      " INSERT "
-                                                                                      "INTO "
-                                                                                      "hooks_owed "
-                                                                                      "(id, round, "
-                                                                                      "attempt, "
-                                                                                      "event, "
-                                                                                      "name, owner)"
-                                                                                      " SELECT "
-                                                                                      "l.id, "
-                                                                                      "l.round, "
-                                                                                      "l.starts, "
-                                                                                      "l.hook, "
-                                                                                      "l.name, $1 "
-                                                                                      "FROM l "
-                                                                                      "WHERE "
-                                                                                      "l.hook IS "
-                                                                                      "NOT NULL) "
-                                                                                      "SELECT "
-                                                                                      "l.n::int4, "
-                                                                                      "l.became, "
-                                                                                      "CASE WHEN "
-                                                                                      "l.became < "
-                                                                                      "3 THEN l.id "
-                                                                                      "END, "
-                                                                                      "l.starts,"
-                                                                                      " l.priority:"
-                                                                                      ":int4, "
-                                                                                      "micros(l."
-                                                                                      "run_next), "
-                                                                                      "l.queue, "
-                                                                                      "l.run_next "
-                                                                                      "<= "
-                                                                                      "clock_"
-                                                                                      "timestamp() "
-                                                                                      "FROM l"
+    "finish",
+    "WITH l AS MATERIALIZED ("
+    " SELECT a.*, f.n, f.ended, f.result, f.error, f.percent_now, f.metadata_now,"
+    "  CASE WHEN a.cancel_at IS NOT NULL AND f.became <> 3 THEN 5 ELSE f.became END AS became,"
+    "  a.cancel_at IS NOT NULL AND f.became NOT IN (3, 5) AS is_revoked,"
+    "  CASE WHEN a.cancel_at IS NULL OR f.became = 3 THEN f.hook END AS hook,"
+    "  a.failures + f.spends::int4 AS failures_now,"
+    "  CASE WHEN f.delay_us = 0 AND f.ended = 'released' THEN a.run_at"
+    "   ELSE clock_timestamp() + f.delay_us * interval '1 microsecond' END AS run_next"
+    " FROM (SELECT * FROM " FINISHES " ORDER BY f.id) f JOIN active a ON " PROBE("a.id", "f.id")
+    " WHERE a.status = 1 AND a.claim_id = f.claim FOR UPDATE OF a), "
+    "d AS (DELETE FROM active a USING l WHERE " PROBE("a.id", "l.id") " AND l.became >= 3), "
+    "o AS ("
+    " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
+    " SELECT l.id, l.round, l.starts, l.claim_id, l.became, l.result::jsonb,"
+    "  CASE WHEN l.is_revoked THEN make_error('cancelled', 'cancelled while it ran', l.starts)"
+    "   ELSE " TOLD_ERROR " END,"
+    "  l.failures_now, l.losses, " LAST_PERCENT("l") ", l.run_at, l.started_at,"
+    "  clock_timestamp(), l.cancel_at, " LAST_PROGRESS("l") ", " ME ", l.version,"
+    "  " LAST_METADATA("l")
+    " FROM l WHERE l.became >= 3), "
+    "u AS ("
+    " UPDATE active a SET status = l.became, failures = l.failures_now, run_at = l.run_next,"
+    "  claim_id = NULL, owner = NULL, percent = " LAST_PERCENT("l") ","
+    "  metadata = " LAST_METADATA("l") ", progress_at = " LAST_PROGRESS("l")
+    " FROM l WHERE " PROBE("a.id", "l.id") " AND l.became < 3), "
+    "t AS ("
+    " INSERT INTO attempts (id, attempt, round, claim_id, ended, started_at, ended_at, worker,"
+    "  version, error)"
+    " SELECT l.id, l.starts, l.round, l.claim_id, l.ended, l.started_at, clock_timestamp(), " ME ","
+    "  l.version, " TOLD_ERROR " FROM l WHERE l.became < 3), "
+    "k AS ("
+    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
+    " SELECT l.id, l.round, l.starts, l.hook, l.name, $1 FROM l WHERE l.hook IS NOT NULL) "
+    "SELECT l.n::int4, l.became, CASE WHEN l.became < 3 THEN l.id END, l.starts,"
+    " l.priority::int4, micros(l.run_next), l.queue, l.run_next <= clock_timestamp() FROM l"
 };
 static const struct pg_statement LOOK = {
     "finish_look",
@@ -206,6 +125,7 @@ static const struct pg_statement LOOK = {
     "  AND a.status IN (0, 2)" ALONE ") a ON true "
     "WHERE f.became < 3"
 };
+/* clang-format on */
 
 void ledger_finish(struct ledger *ledger, const struct ident *incarnation,
                    const struct finish *items, size_t count, ledger_finish_fn *done, void *arg)

@@ -3,6 +3,7 @@
  * alive owns, and clears each once its hook has run: at least once. */
 #include "ledger/call.h"
 
+/* clang-format off */
 static const struct pg_statement TAKE = {
     "hooks_take",
     "WITH m AS MATERIALIZED ("
@@ -31,6 +32,7 @@ static const struct pg_statement DONE = {
     "WITH d AS (DELETE FROM hooks_owed WHERE id = $1 AND attempt = $2 AND event = $3 RETURNING 1) "
     "SELECT count(*) FROM d"
 };
+/* clang-format on */
 
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
                        const char *const *names, int32_t max, ledger_json_fn *done, void *arg)

@@ -38,6 +38,7 @@ static void put_policies(struct pg_params *params, const struct submission *cons
 static void put_labels(struct pg_params *params, const struct submission *const *sorted,
                        size_t count);
 
+/* clang-format off */
 /* `(... IN ...) IS TRUE` keeps the planner from making a join of it, and so to a hash: hash joins
  * are off on this connection, and a nested loop over two unindexed lists is quadratic. */
 static const struct pg_statement INSERT = {
@@ -90,6 +91,7 @@ static const struct pg_statement LOOK = {
     "WHERE t.id IS NOT NULL OR h.id IS NOT NULL"
     " OR s.queue IN (SELECT q.name FROM queues q WHERE q.is_full)"
 };
+/* clang-format on */
 
 struct sorted {
     const struct submission *submission;

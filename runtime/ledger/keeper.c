@@ -11,6 +11,7 @@ struct keeper_call {
 
 static void beat_answered(struct call *call, const struct pg_answer *answer);
 
+/* clang-format off */
 static const struct pg_statement BEAT = {
     "keeper_beat",
     "WITH u AS ("
@@ -20,11 +21,11 @@ static const struct pg_statement BEAT = {
     "SELECT holder, counter FROM keeper WHERE NOT EXISTS (SELECT FROM u)"
 };
 static const struct pg_statement RESIGN = {
-    "keeper_resign", "WITH u AS (UPDATE keeper SET holder = NULL WHERE holder = $1 RETURNING 1) "
-                     "SELECT count(*) FROM u"
+    "keeper_resign",
+    "WITH u AS (UPDATE keeper SET holder = NULL WHERE holder = $1 RETURNING 1) "
+    "SELECT count(*) FROM u"
 };
-/* After the due rows: the earliest of those that are not due yet, and the clock (its due is null).
- */
+/* After the due rows: the earliest of those that are not due yet, and the clock (its due is null). */
 static const struct pg_statement DUE = {
     "due",
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true FROM active a"
@@ -43,12 +44,14 @@ static const struct pg_statement DUE = {
 };
 static const struct pg_statement SWEEP = { "sweep", "SELECT" HINT_COLUMNS "FROM sweep()" };
 static const struct pg_statement PULSE = {
-    "pulse", "SELECT coalesce(json_agg(json_build_object('incarnation', incarnation,"
-             " 'heartbeat', heartbeat)), '[]')::text FROM workers WHERE state = 'alive'"
+    "pulse",
+    "SELECT coalesce(json_agg(json_build_object('incarnation', incarnation,"
+    " 'heartbeat', heartbeat)), '[]')::text FROM workers WHERE state = 'alive'"
 };
 static const struct pg_statement UNKNOWN = {
     "unknown", "SELECT end_unknown($1 * interval '1 microsecond', $2)"
 };
+/* clang-format on */
 
 void ledger_keeper_beat(struct ledger *ledger, const struct ident *me, int64_t stale,
                         ledger_keeper_fn *done, void *arg)

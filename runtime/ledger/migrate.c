@@ -24,16 +24,17 @@ static void add_script(struct buf *script, const char *namespace);
 static void add_migration(struct buf *script, const struct migration *migration);
 static void add_quoted(struct buf *out, const char *text, char quote);
 
+/* clang-format off */
 static const struct pg_statement APPLIED = {
     "applied", "SELECT coalesce(current_setting('ctutor.applied', true), '0')::int8"
 };
 static const struct pg_statement PRESENT = {
-    "schema_present",
-    "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
+    "schema_present", "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
 };
 static const struct pg_statement VERSION = {
     "schema_version", "SELECT coalesce(max(version), 0)::int8 FROM schema_version"
 };
+/* clang-format on */
 
 void ledger_migrate(struct ledger *ledger, ledger_done_fn *done, void *arg)
 {

@@ -5,17 +5,20 @@
 static void operate(struct ledger *ledger, const struct pg_statement *statement,
                     const struct ident *ids, size_t count, ledger_operate_fn *done, void *arg);
 
+/* clang-format off */
 #define OPERATE(function) "SELECT answer," HINT_COLUMNS "FROM " function "($1) ORDER BY n"
 static const struct pg_statement CANCEL = { "cancel", OPERATE("cancel_tasks") };
 static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
 static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
 static const struct pg_statement PAUSE = {
-    "pause", "INSERT INTO queues (name, paused) VALUES ($1, $2)"
-             " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
+    "pause",
+    "INSERT INTO queues (name, paused) VALUES ($1, $2)"
+    " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
 };
 static const struct pg_statement PAUSED = {
     "paused", "SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM queues WHERE paused"
 };
+/* clang-format on */
 
 void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,
                    ledger_operate_fn *done, void *arg)

@@ -17,6 +17,7 @@ static void slice_pruned(struct call *call, const struct pg_answer *answer);
 static void send_slice(struct prune_call *prune, const struct ident *after);
 static void prune_done(struct prune_call *prune, const struct err *err);
 
+/* clang-format off */
 #define CUTOFF "(now() - $1::int8 * interval '1 microsecond')"
 static const struct pg_statement PARTITIONS = {
     "partitions", "SELECT make_partitions()::int8 FROM (SELECT tidy()) t"
@@ -28,12 +29,13 @@ static const struct pg_statement COUNT = {
     " AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")),"
     " (SELECT count(*) FROM prunable_weeks(" CUTOFF "))"
 };
-static const struct pg_statement WEEK = { "prune_week",
-                                          "SELECT tasks, partitions::int8 FROM prune_week(" CUTOFF
-                                          ")" };
-static const struct pg_statement SLICE = { "prune_slice",
-                                           "SELECT tasks, last FROM prune_slice(" CUTOFF
-                                           ", $2, 10000)" };
+static const struct pg_statement WEEK = {
+    "prune_week", "SELECT tasks, partitions::int8 FROM prune_week(" CUTOFF ")"
+};
+static const struct pg_statement SLICE = {
+    "prune_slice", "SELECT tasks, last FROM prune_slice(" CUTOFF ", $2, 10000)"
+};
+/* clang-format on */
 
 void ledger_partitions(struct ledger *ledger, ledger_done_fn *done, void *arg)
 {

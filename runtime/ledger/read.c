@@ -13,6 +13,7 @@
 static void put_filter(struct pg_params *params, const struct task_filter *filter);
 static bool wants_success(const struct task_filter *filter);
 
+/* clang-format off */
 static const struct pg_statement INFO = {
     "info", "SELECT info_json(i)::text FROM task_info i WHERE i.task_id = $1"
 };
@@ -20,13 +21,14 @@ static const struct pg_statement RESULT = {
     "result", "SELECT result_json(i) FROM task_info i WHERE i.task_id = $1"
 };
 static const struct pg_statement LOGS = {
-    "logs", "WITH l AS MATERIALIZED ("
-            " SELECT seq, time_word(at) AS at, attempt, level, text FROM logs"
-            " WHERE id = $1 AND seq > $2 ORDER BY seq LIMIT $3 + 1) "
-            "SELECT '{\"logs\":' || coalesce((SELECT json_agg(row_to_json(p) ORDER BY p.seq)"
-            "  FROM (SELECT * FROM l ORDER BY seq LIMIT $3) p), '[]')"
-            " || ',\"has_more\":' || ((SELECT count(*) FROM l) > $3)::text || '}' "
-            "FROM tasks WHERE id = $1"
+    "logs",
+    "WITH l AS MATERIALIZED ("
+    " SELECT seq, time_word(at) AS at, attempt, level, text FROM logs"
+    " WHERE id = $1 AND seq > $2 ORDER BY seq LIMIT $3 + 1) "
+    "SELECT '{\"logs\":' || coalesce((SELECT json_agg(row_to_json(p) ORDER BY p.seq)"
+    "  FROM (SELECT * FROM l ORDER BY seq LIMIT $3) p), '[]')"
+    " || ',\"has_more\":' || ((SELECT count(*) FROM l) > $3)::text || '}' "
+    "FROM tasks WHERE id = $1"
 };
 static const struct pg_statement QUEUES = { "queues", "SELECT queues_json()::text" };
 static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::text" };
@@ -38,17 +40,12 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     " ($2::text IS NULL OR t.name = $2) AND ($3::text IS NULL OR t.queue = $3)"                    \
     " AND ($4::text IS NULL OR x.worker = $4)"                                                     \
     " AND (cardinality($5::text[]) = 0 OR t.tags @> $5)"                                           \
-    " AND ($6 = 0 OR t.created_at >= " MOMENT(                                                     \
-        "$6") ")"                                                                                  \
-              " AND ($7 = 0 OR t.created_at < " MOMENT(                                            \
-                  "$7") ")"                                                                        \
-                        " AND t.id >= CASE WHEN $6 > 0 THEN id_bound(" MOMENT(                     \
-                            "$6") " - interval '8 days')"                                          \
-                                  "  ELSE '00000000-0000-0000-0000-000000000000'::uuid END"        \
-                                  " AND t.id <= CASE WHEN $7 > 0 THEN id_bound(" MOMENT(           \
-                                      "$7") " + interval '2 days')"                                \
-                                            "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid " \
-                                            "END "
+    " AND ($6 = 0 OR t.created_at >= " MOMENT("$6") ")"                                            \
+    " AND ($7 = 0 OR t.created_at < " MOMENT("$7") ")"                                             \
+    " AND t.id >= CASE WHEN $6 > 0 THEN id_bound(" MOMENT("$6") " - interval '8 days')"            \
+    "  ELSE '00000000-0000-0000-0000-000000000000'::uuid END"                                      \
+    " AND t.id <= CASE WHEN $7 > 0 THEN id_bound(" MOMENT("$7") " + interval '2 days')"            \
+    "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END "
 #define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
 #define OF_ALL                                                                                     \
     "SELECT t.id FROM tasks t"                                                                     \
@@ -61,17 +58,14 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
 #define OF_FEW                                                                                     \
     "SELECT x.id FROM (SELECT * FROM ("                                                            \
     "  SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
-    "  FROM active a WHERE " WANTED(                                                               \
-        "a.status") "  UNION ALL"                                                                  \
-                    "  SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED(     \
-                        "o.status") "   AND NOT EXISTS (SELECT FROM active a WHERE a.id = "        \
-                                    "o.id" ALONE ")"                                               \
-                                    "   AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id " \
-                                    "AND y.round > o.round" ALONE ")"                              \
-                                    "  ) u ORDER BY u.id DESC) x"                                  \
-                                    " CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = "     \
-                                    "x.id" ALONE ") t"                                             \
-                                    " WHERE" MATCHES "ORDER BY x.id DESC"
+    "  FROM active a WHERE " WANTED("a.status")                                                    \
+    "  UNION ALL"                                                                                  \
+    "  SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
+    "   AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id" ALONE ")"                          \
+    "   AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")"  \
+    "  ) u ORDER BY u.id DESC) x"                                                                  \
+    " CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id" ALONE ") t"                     \
+    " WHERE" MATCHES "ORDER BY x.id DESC"
 #define LIST_OF(ids)                                                                               \
     "WITH p AS MATERIALIZED (" ids " LIMIT $8 + 1 OFFSET $9),"                                     \
     " total AS (SELECT count(*) AS n FROM (" ids " LIMIT " TOTAL_MAX " + 1) c) "                   \
@@ -90,6 +84,7 @@ static const struct pg_statement LIST_ALL = { "list", LIST_OF(OF_ALL) };
 static const struct pg_statement LIST_FEW = { "list_few", LIST_OF(OF_FEW) };
 static const struct pg_statement MATCH_ALL = { "match", MATCH_OF(OF_ALL) };
 static const struct pg_statement MATCH_FEW = { "match_few", MATCH_OF(OF_FEW) };
+/* clang-format on */
 
 void ledger_info(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg)
 {

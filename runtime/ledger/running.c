@@ -2,6 +2,7 @@
  * starts that are known, also when they come in behind the finish. */
 #include "ledger/call.h"
 
+/* clang-format off */
 /* Within one start the percentage only grows. */
 static const struct pg_statement PROGRESS = {
     "progress",
@@ -11,7 +12,7 @@ static const struct pg_statement PROGRESS = {
     " FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::text[])"
     "  p (of, claim, percent, metadata) ORDER BY of) p"
     " WHERE " PROBE("a.id", "p.of") " AND a.status = 1 AND a.claim_id = p.claim RETURNING a.id) "
-                                    "SELECT count(*) FROM u"
+    "SELECT count(*) FROM u"
 };
 static const struct pg_statement LOG = {
     "log",
@@ -27,6 +28,7 @@ static const struct pg_statement LOG = {
     " ORDER BY l.n RETURNING 1) "
     "SELECT count(*) FROM i"
 };
+/* clang-format on */
 
 void ledger_progress(struct ledger *ledger, const struct progress *items, size_t count,
                      ledger_done_fn *done, void *arg)

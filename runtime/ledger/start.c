@@ -18,6 +18,7 @@ static void start_answered(struct call *call, const struct pg_answer *answer);
 static void read_started(const struct pg_rows *rows, int row, struct started *started);
 static void read_policy(const struct pg_rows *rows, int row, struct started *started);
 
+/* clang-format off */
 static const struct pg_statement START = {
     "start",
     "WITH h AS MATERIALIZED ("
@@ -33,37 +34,32 @@ static const struct pg_statement START = {
     "  version = ($6::text[])[array_position($5::text[], a.name)],"
     "  percent = NULL, metadata = NULL, progress_at = NULL"
     " FROM h"
-    " WHERE " PROBE(
-        "a.id",
-        "h.id") " AND (SELECT alive FROM me)"
-                "  AND (a.status = 1 AND a.claim_id = h.claim AND a.starts = h.starts + 1"
-                "   OR a.status IN (0, 2) AND a.starts = h.starts AND a.cancel_at IS NULL"
-                "    AND a.run_at <= now() AND (a.expires_at IS NULL OR a.expires_at > now())"
-                "    AND a.name = ANY ($5::text[]) AND a.queue <> ALL ((SELECT names FROM "
-                "paused)::text[]))"
-                " RETURNING h.n, a.id, a.starts, a.failures, a.round, a.created_at, a.started_at) "
-                "SELECT u.n::int4, true, 0, 0::int8, t.name, t.queue, t.parameters::text,"
-                " t.priority::int4, u.starts, u.failures, u.round, t.timeout_us, "
-                "micros(u.created_at),"
-                " micros(u.started_at), t.retry_max, t.retry_backoff::int4, t.retry_base_us,"
-                " t.retry_cap_us, t.retry_jitter, t.schema_hash "
-                "FROM u CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = u.id" ALONE ") t "
-                "UNION ALL "
-                "SELECT h.n::int4, (SELECT alive FROM me),"
-                " CASE WHEN NOT (SELECT alive FROM me) THEN 1"
-                "  WHEN a.id IS NULL OR a.status = 1 OR a.starts <> h.starts OR a.cancel_at IS NOT "
-                "NULL THEN 3"
-                "  WHEN a.name <> ALL ($5::text[]) THEN 2"
-                "  WHEN a.run_at > now() OR a.expires_at <= now()"
-                "   OR a.queue = ANY ((SELECT names FROM paused)::text[]) THEN 1"
-                "  ELSE 3 END,"
-                " CASE WHEN a.run_at > now() THEN least(micros(a.run_at) - micros(now()), 5000000)"
-                "  ELSE 1000000 END,"
-                " NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL "
-                "FROM h LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = h.id" ALONE
-                ") a ON true "
-                "WHERE h.n NOT IN (SELECT u.n FROM u)"
+    " WHERE " PROBE("a.id", "h.id") " AND (SELECT alive FROM me)"
+    "  AND (a.status = 1 AND a.claim_id = h.claim AND a.starts = h.starts + 1"
+    "   OR a.status IN (0, 2) AND a.starts = h.starts AND a.cancel_at IS NULL"
+    "    AND a.run_at <= now() AND (a.expires_at IS NULL OR a.expires_at > now())"
+    "    AND a.name = ANY ($5::text[]) AND a.queue <> ALL ((SELECT names FROM paused)::text[]))"
+    " RETURNING h.n, a.id, a.starts, a.failures, a.round, a.created_at, a.started_at) "
+    "SELECT u.n::int4, true, 0, 0::int8, t.name, t.queue, t.parameters::text,"
+    " t.priority::int4, u.starts, u.failures, u.round, t.timeout_us, micros(u.created_at),"
+    " micros(u.started_at), t.retry_max, t.retry_backoff::int4, t.retry_base_us,"
+    " t.retry_cap_us, t.retry_jitter, t.schema_hash "
+    "FROM u CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = u.id" ALONE ") t "
+    "UNION ALL "
+    "SELECT h.n::int4, (SELECT alive FROM me),"
+    " CASE WHEN NOT (SELECT alive FROM me) THEN 1"
+    "  WHEN a.id IS NULL OR a.status = 1 OR a.starts <> h.starts OR a.cancel_at IS NOT NULL THEN 3"
+    "  WHEN a.name <> ALL ($5::text[]) THEN 2"
+    "  WHEN a.run_at > now() OR a.expires_at <= now()"
+    "   OR a.queue = ANY ((SELECT names FROM paused)::text[]) THEN 1"
+    "  ELSE 3 END,"
+    " CASE WHEN a.run_at > now() THEN least(micros(a.run_at) - micros(now()), 5000000)"
+    "  ELSE 1000000 END,"
+    " NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL "
+    "FROM h LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = h.id" ALONE ") a ON true "
+    "WHERE h.n NOT IN (SELECT u.n FROM u)"
 };
+/* clang-format on */
 
 void ledger_start(struct ledger *ledger, const struct ident *incarnation,
                   const struct carried *carried, size_t carried_count,

@@ -14,6 +14,7 @@ static void heartbeat_answered(struct call *call, const struct pg_answer *answer
 static void read_beat(const struct pg_rows *rows, int row, struct ident *alive,
                       struct cancel_mark *cancels, struct heartbeat_answer *into);
 
+/* clang-format off */
 /* A second supervisor of a living one's name meets the unique index: ERR_CONFLICT. */
 static const struct pg_statement REGISTER = {
     "worker_register",
@@ -46,14 +47,15 @@ static const struct pg_statement HEARTBEAT = {
     "  WHERE w.incarnation = h.owner AND w.state = 'alive')),"
     " EXISTS (SELECT FROM controls c WHERE c.supervisor = ($1::uuid[])[1] AND c.taken_at IS NULL)"
 };
-static const struct pg_statement DECLARE_DEAD = { "declare_dead",
-                                                  "SELECT" HINT_COLUMNS
-                                                  "FROM declare_dead($1, $2, $3, $4)" };
+static const struct pg_statement DECLARE_DEAD = {
+    "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4)"
+};
 static const struct pg_statement GONE = {
-    "worker_gone", "WITH u AS ("
-                   " UPDATE workers SET state = 'gone', ended_at = now()"
-                   " WHERE incarnation = $1 AND state = 'alive' RETURNING 1) "
-                   "SELECT count(*) FROM u"
+    "worker_gone",
+    "WITH u AS ("
+    " UPDATE workers SET state = 'gone', ended_at = now()"
+    " WHERE incarnation = $1 AND state = 'alive' RETURNING 1) "
+    "SELECT count(*) FROM u"
 };
 static const struct pg_statement OF_HOST = {
     "workers_of_host",
@@ -61,6 +63,7 @@ static const struct pg_statement OF_HOST = {
     " SELECT incarnation, supervisor, pid, pid_start FROM workers"
     " WHERE state = 'alive' AND host = $1 AND boot_id = $2 ORDER BY started_at) r"
 };
+/* clang-format on */
 
 void ledger_worker_register(struct ledger *ledger, const struct worker_row *row,
                             ledger_done_fn *done, void *arg)

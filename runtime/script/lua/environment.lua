@@ -167,8 +167,8 @@ for name, instead in pairs(absent_tables) do
   base[name] = absent_table(name, instead)
 end
 
-table.unpack = unpack
-function table.pack(...) return { n = select("#", ...), ... } end
+table.unpack = unpack -- luacheck: ignore
+function table.pack(...) return { n = select("#", ...), ... } end -- luacheck: ignore
 
 base.math = standard("math", math)
 base.table = standard("table", table)

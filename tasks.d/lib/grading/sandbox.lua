@@ -57,7 +57,7 @@ local function limits(argv, options)
     "--as=" .. options.memory, "--fsize=" .. SCRATCH_BYTES)
 end
 
--- Runs options.command (a list) in options.directory, which is seen as /work.
+-- Runs options.command (a list) in options.directory, which is seen as /box.
 --   writable: the directory itself may be changed (building); otherwise a copy in memory may, and is gone afterwards
 --   time: seconds; memory, output: bytes; stdin: text
 -- Returns what process.run returns.
@@ -65,15 +65,15 @@ function M.run(options)
   local argv = { stdin = options.stdin, timeout = options.time + 1, max_output = options.output, env = { PATH = "/usr/bin:/bin" } }
   namespaces(argv)
   if options.writable then
-    append(argv, "--bind", options.directory, "/work", "--chdir", "/work")
+    append(argv, "--bind", options.directory, "/box", "--chdir", "/box")
   else
-    append(argv, "--ro-bind", options.directory, "/submission", "--size", tostring(SCRATCH_BYTES), "--perms", "0777", "--tmpfs", "/work",
-      "--chdir", "/work")
+    append(argv, "--ro-bind", options.directory, "/submission", "--size", tostring(SCRATCH_BYTES), "--perms", "0777", "--tmpfs", "/box",
+      "--chdir", "/box")
   end
   append(argv, "--")
   identity(argv)
   limits(argv, options)
-  if not options.writable then append(argv, "sh", "-c", 'cp -R /submission/. /work/ && exec "$@"', "sh") end
+  if not options.writable then append(argv, "sh", "-c", 'cp -R /submission/. /box/ && exec "$@"', "sh") end
   append(argv, unpack(options.command))
   return process.run(argv)
 end
