@@ -124,8 +124,8 @@ static bool check_schema(struct app *app, struct err *err)
                        "ctutor-run migrate",
                        namespace);
     if (await.count < LEDGER_SCHEMA_VERSION)
-        return err_set(err, ERR_INPUT, "the schema %s is of an older version: run ctutor-run migrate",
-                       namespace);
+        return err_set(err, ERR_INPUT,
+                       "the schema %s is of an older version: run ctutor-run migrate", namespace);
     if (await.count > LEDGER_SCHEMA_VERSION)
         return err_set(err, ERR_INPUT, "the schema %s is newer than this program: update it",
                        namespace);
@@ -180,17 +180,13 @@ const char *app_error_code(enum err_code code)
     return "failed";
 }
 
-int app_fail(struct app *app, const struct err *err)
-{
-    return app_fail_fields(app, err, NULL, 0);
-}
+int app_fail(struct app *app, const struct err *err) { return app_fail_fields(app, err, NULL, 0); }
 
 int app_fail_fields(struct app *app, const struct err *err, const struct params_error *fields,
                     size_t count)
 {
     if (!count) output_note("%s", err->text);
-    for (size_t i = 0; i < count; i++)
-        output_note("%s: %s", fields[i].field, fields[i].message);
+    for (size_t i = 0; i < count; i++) output_note("%s: %s", fields[i].field, fields[i].message);
     if (app->json) {
         struct buf out = BUF_EMPTY;
         output_error_json(&out, err->text, app_error_code(err->code), fields, count);

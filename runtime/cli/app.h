@@ -1,4 +1,5 @@
-/* app.h: the composition root, the only place that knows everything: one table of commands, the settings, the stores, output for people and programs. */
+/* app.h: the composition root, the only place that knows everything: one table of commands, the
+ * settings, the stores, output for people and programs. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
@@ -22,47 +23,51 @@ struct app_news {
 
 struct app {
     struct config *config;
-    struct loop loop;         /* initialised before a command runs */
-    struct ledger *ledger;    /* after app_open_ledger */
-    struct broker *broker;    /* after app_open_broker */
-    bool json;                /* --json */
-    bool colour;              /* stdout is a terminal and NO_COLOR is not set */
-    bool terminal_err;        /* stderr is a terminal: progress bars */
-    bool terminal_out;        /* stdout is a terminal: nothing wider than it */
+    struct loop loop;      /* initialised before a command runs */
+    struct ledger *ledger; /* after app_open_ledger */
+    struct broker *broker; /* after app_open_broker */
+    bool json;             /* --json */
+    bool colour;           /* stdout is a terminal and NO_COLOR is not set */
+    bool terminal_err;     /* stderr is a terminal: progress bars */
+    bool terminal_out;     /* stdout is a terminal: nothing wider than it */
     struct app_news news;
     /* private */
     struct timer deadline;
     bool is_late;
-    struct err ledger_why;    /* why Postgres was lost last */
+    struct err ledger_why; /* why Postgres was lost last */
 };
 
 /* One option of a command; the same row gives parsing, help and completion. */
 struct cli_option {
-    const char *name;      /* "queue" for --queue */
-    const char *argument;  /* "Q", "[D]" (optional, only if the next word is a duration), or NULL for a flag */
+    const char *name;     /* "queue" for --queue */
+    const char *argument; /* "Q", "[D]" (optional, only if the next word is a duration), or NULL for
+                             a flag */
     const char *help;
     bool repeated;
 };
-struct cli_values; /* parsed options: cli_value(values, "queue"), cli_has, cli_count/cli_at for repeated ones */
+struct cli_values; /* parsed options: cli_value(values, "queue"), cli_has, cli_count/cli_at for
+                      repeated ones */
 struct cli_args {
     struct cli_values *values;
-    int count;             /* words left */
+    int count; /* words left */
     char **words;
 };
 
 struct command {
-    const char *name;      /* "submit", "worker start", "tasks show" */
-    const char *usage;     /* "NAME [key=value ...]" */
-    const char *summary;   /* one line */
-    const char *details;   /* paragraphs and examples for help; may be NULL */
+    const char *name;                 /* "submit", "worker start", "tasks show" */
+    const char *usage;                /* "NAME [key=value ...]" */
+    const char *summary;              /* one line */
+    const char *details;              /* paragraphs and examples for help; may be NULL */
     const struct cli_option *options; /* ends with name NULL; --json and --help are everywhere */
     int (*run)(struct app *app, const struct cli_args *args);
     bool hidden;
-    bool offline;          /* works without settings: app.config may be NULL */
+    bool offline; /* works without settings: app.config may be NULL */
 };
 /* Each file of cli/ defines its commands; main.c lists them in help order. */
 
-const char *cli_value(const struct cli_args *args, const char *name);            /* NULL when absent; the last of several; "" for a bare [D] */
+const char *
+cli_value(const struct cli_args *args,
+          const char *name); /* NULL when absent; the last of several; "" for a bare [D] */
 bool cli_has(const struct cli_args *args, const char *name);
 size_t cli_count(const struct cli_args *args, const char *name);
 const char *cli_at(const struct cli_args *args, const char *name, size_t i);
@@ -83,7 +88,8 @@ MUSTUSE bool app_open_ledger(struct app *app, struct err *err);
 /* Starts connecting; a Redis that is away is not an error here. */
 MUSTUSE bool app_open_broker(struct app *app, struct err *err);
 void app_close(struct app *app);
-/* Prints "ctutor-run: text" to stderr (and {"detail","code"} to stdout with --json); returns the exit status. */
+/* Prints "ctutor-run: text" to stderr (and {"detail","code"} to stdout with --json); returns the
+ * exit status. */
 int app_fail(struct app *app, const struct err *err);
 const char *app_error_code(enum err_code code); /* the "code" of that JSON */
 /* With fields: one line each instead of the text, and "errors" in the JSON. */

@@ -72,7 +72,8 @@ static void write_bash(struct buf *out)
         add_options(out, command);
         buf_add_text(out, "' ;;\n");
     }
-    buf_add_text(out, "    esac ;;\n  esac\n  if [ \"$COMP_CWORD\" -eq 2 ]; then case \"$one\" in\n");
+    buf_add_text(out,
+                 "    esac ;;\n  esac\n  if [ \"$COMP_CWORD\" -eq 2 ]; then case \"$one\" in\n");
     at = 0;
     for (const struct command *command; (command = command_next(&at));) {
         const char *verb = strchr(command->name, ' ');
@@ -131,7 +132,8 @@ static void add_fish_option(struct buf *out, const struct command *command, cons
 {
     const char *verb = strchr(command->name, ' ');
     int len = verb ? (int)(verb - command->name) : (int)strlen(command->name);
-    buf_addf(out, "complete -c ctutor-run -n '__fish_seen_subcommand_from %.*s", len, command->name);
+    buf_addf(out, "complete -c ctutor-run -n '__fish_seen_subcommand_from %.*s", len,
+             command->name);
     if (verb) buf_addf(out, "; and __fish_seen_subcommand_from %s", verb + 1);
     buf_addf(out, "' -l %s%s -d ", name, argument && *argument != '[' ? " -r" : "");
     add_quoted(out, help);
@@ -182,8 +184,10 @@ static void add_quoted(struct buf *out, const char *text)
 {
     buf_add_char(out, '\'');
     for (; *text; text++) {
-        if (*text == '\'') buf_add_text(out, "\\'");
-        else buf_add_char(out, *text);
+        if (*text == '\'')
+            buf_add_text(out, "\\'");
+        else
+            buf_add_char(out, *text);
     }
     buf_add_char(out, '\'');
 }

@@ -8,7 +8,9 @@
         { "tag", "T", "with this label; may be repeated (then all of them)", true },               \
         { "worker", "W", "run by this worker", false },                                            \
         { "since", "TIME|D", "submitted then or later; 2h: within the last two hours", false },    \
-        { "until", "TIME|D", "submitted before then", false }
+    {                                                                                              \
+        "until", "TIME|D", "submitted before then", false                                          \
+    }
 
 struct filter {
     struct task_filter filter; /* limit and offset are the caller's */

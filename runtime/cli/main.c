@@ -18,22 +18,19 @@ static const struct command *const running[] = { &command_up,
                                                  &command_worker_stop,
                                                  &command_workers,
                                                  NULL };
-static const struct command *const one_task[] = { &command_submit, &command_status,
-                                                  &command_result, &command_watch,
-                                                  &command_logs,   NULL };
+static const struct command *const one_task[] = { &command_submit, &command_status, &command_result,
+                                                  &command_watch,  &command_logs,   NULL };
 static const struct command *const many_tasks[] = { &command_list, &command_cancel, &command_retry,
                                                     &command_delete, NULL };
 static const struct command *const catalogue[] = { &command_tasks, &command_tasks_show,
-                                                   &command_tasks_check, &command_tasks_run,
-                                                   NULL };
-static const struct command *const system_care[] = {
-    &command_queues, &command_queues_pause, &command_queues_resume, &command_prune,
-    &command_migrate, NULL
-};
+                                                   &command_tasks_check, &command_tasks_run, NULL };
+static const struct command *const system_care[] = { &command_queues,        &command_queues_pause,
+                                                     &command_queues_resume, &command_prune,
+                                                     &command_migrate,       NULL };
 static const struct command *const program[] = { &command_help, &command_version,
                                                  &command_completion, NULL };
-static const struct command *const inner[] = { &command_internal_runner,
-                                               &command_internal_checker, NULL };
+static const struct command *const inner[] = { &command_internal_runner, &command_internal_checker,
+                                               NULL };
 
 const struct command_group command_groups[] = { { "Run tasks here", running },
                                                 { "One task", one_task },
@@ -154,8 +151,7 @@ void command_explain_unknown(int count, char *const *words, struct err *err)
     size_t at = 0, len = strlen(words[0]);
     for (const struct command *command; (command = command_next(&at));) {
         bool is_verb = strncmp(command->name, words[0], len) == 0 && command->name[len] == ' ';
-        if (is_verb)
-            buf_addf(&verbs, "%s%s", verbs.len ? ", " : "", command->name + len + 1);
+        if (is_verb) buf_addf(&verbs, "%s%s", verbs.len ? ", " : "", command->name + len + 1);
         suggest_consider(&near, command->name);
         if (*both) suggest_consider(&near_both, command->name);
     }

@@ -41,8 +41,7 @@ static bool confirm(const struct cli_args *args, const struct verb *verb, size_t
                     struct err *err);
 static bool operate_all(struct app *app, const struct verb *verb, const struct ident *ids,
                         size_t count, bool tells_each, struct tally *tally, struct err *err);
-static void tell_answers(struct app *app, const struct buf *json, bool tells_each,
-                         struct tally *tally);
+static void tell_answers(const struct buf *json, bool tells_each, struct tally *tally);
 static void print_tally(struct app *app, const struct verb *verb, size_t matched,
                         const struct tally *tally, bool dry_run);
 
@@ -56,11 +55,12 @@ const struct command command_cancel = {
     .name = "cancel",
     .usage = "ID... | FILTERS [--dry-run] [--yes]",
     .summary = "cancel waiting and running tasks",
-    .details = "A waiting task is final at once; a running one hears of it at its next wait and may\n"
-               "clean up. With filters and without --status: all that are not final.\n\n"
-               "Examples:\n"
-               "  ctutor-run cancel 01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34\n"
-               "  ctutor-run cancel --name my_simple_task --since 1h --dry-run\n",
+    .details =
+        "A waiting task is final at once; a running one hears of it at its next wait and may\n"
+        "clean up. With filters and without --status: all that are not final.\n\n"
+        "Examples:\n"
+        "  ctutor-run cancel 01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34\n"
+        "  ctutor-run cancel --name my_simple_task --since 1h --dry-run\n",
     .options = options,
     .run = run_cancel,
 };
@@ -196,24 +196,26 @@ static bool operate_all(struct app *app, const struct verb *verb, const struct i
 {
     struct await await = { 0 };
     bool good = true;
+    struct buf array = BUF_EMPTY;
     app_wait_broker(app, BROKER_WAIT_US);
-    if (app->json && tells_each) putchar('[');
     for (size_t at = 0; good && at < count; at += AT_ONCE) {
         size_t slice = count - at < AT_ONCE ? count - at : AT_ONCE;
         operate(app->ledger, app->broker, verb->operation, ids + at, slice, await_json, &await);
         good = await_run(&app->loop, &await, err);
         if (!good) break;
-        if (app->json && tells_each && at > 0) putchar(',');
-        tell_answers(app, &await.json, tells_each, tally);
+        buf_add_char(&array, at > 0 ? ',' : '[');
+        if (await.json.len > 2) buf_add(&array, await.json.data + 1, await.json.len - 2);
+        tell_answers(&await.json, tells_each && !app->json, tally);
     }
-    if (app->json && tells_each) puts("]");
+    buf_add_char(&array, ']');
+    if (good && tells_each && app->json) output_line(&array);
     app_flush_broker(app);
+    buf_close(&array);
     await_close(&await);
     return good;
 }
 
-static void tell_answers(struct app *app, const struct buf *json, bool tells_each,
-                         struct tally *tally)
+static void tell_answers(const struct buf *json, bool tells_each, struct tally *tally)
 {
     json_t *answers = json_loadb(buf_text(json), json->len, 0, NULL), *answer;
     size_t index;
@@ -229,14 +231,13 @@ static void tell_answers(struct app *app, const struct buf *json, bool tells_eac
         tally->refused += is_refused;
         enum err_code code = is_missing ? ERR_NOT_FOUND : is_refused ? ERR_STATE : ERR_NONE;
         if (!tally->status) tally->status = err_exit_status(code);
-        if (!tells_each || app->json) continue;
+        if (!tells_each) continue;
         if (is_refused)
             output_note("%s: %s%s%s", id, word ? word : "", word ? ", " : "", message);
         else
             printf("%s %s: %s\n", id, status, message);
     }
     json_decref(answers);
-    if (tells_each && app->json && json->len > 2) fwrite(json->data + 1, 1, json->len - 2, stdout);
 }
 
 static void print_tally(struct app *app, const struct verb *verb, size_t matched,

@@ -137,8 +137,10 @@ size_t output_width(int descriptor)
 
 const char *output_status_colour(const char *status)
 {
-    static const char *const colours[][2] = { { "STARTED", "36" }, { "RETRY", "33" },
-                                              { "SUCCESS", "32" }, { "FAILURE", "31" },
+    static const char *const colours[][2] = { { "STARTED", "36" },
+                                              { "RETRY", "33" },
+                                              { "SUCCESS", "32" },
+                                              { "FAILURE", "31" },
                                               { "REVOKED", "35" } };
     for (size_t i = 0; i < sizeof colours / sizeof *colours; i++)
         if (strcmp(colours[i][0], status) == 0) return colours[i][1];
@@ -201,20 +203,21 @@ static bool is_within(const struct range *ranges, size_t count, uint32_t charact
 /* C0, DEL, C1, line separators, and what turns the direction of writing. */
 static bool is_control(uint32_t character)
 {
-    static const struct range controls[] = { { 0, 0x1F },          { 0x7F, 0x9F },
-                                             { 0x200E, 0x200F },   { 0x2028, 0x202E },
-                                             { 0x2066, 0x2069 } };
+    static const struct range controls[] = {
+        { 0, 0x1F }, { 0x7F, 0x9F }, { 0x200E, 0x200F }, { 0x2028, 0x202E }, { 0x2066, 0x2069 }
+    };
     return is_within(controls, sizeof controls / sizeof *controls, character);
 }
 
 static size_t width_of(uint32_t character)
 {
-    static const struct range none[] = { { 0x300, 0x36F },   { 0x200B, 0x200D },
-                                         { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F } };
-    static const struct range wide[] = { { 0x1100, 0x115F },   { 0x2E80, 0xA4CF },
-                                         { 0xAC00, 0xD7A3 },   { 0xF900, 0xFAFF },
-                                         { 0xFE30, 0xFE6F },   { 0xFF00, 0xFF60 },
-                                         { 0xFFE0, 0xFFE6 },   { 0x1F300, 0x1FAFF },
+    static const struct range none[] = {
+        { 0x300, 0x36F }, { 0x200B, 0x200D }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F }
+    };
+    static const struct range wide[] = { { 0x1100, 0x115F },  { 0x2E80, 0xA4CF },
+                                         { 0xAC00, 0xD7A3 },  { 0xF900, 0xFAFF },
+                                         { 0xFE30, 0xFE6F },  { 0xFF00, 0xFF60 },
+                                         { 0xFFE0, 0xFFE6 },  { 0x1F300, 0x1FAFF },
                                          { 0x20000, 0x3FFFD } };
     if (character < 0x300) return 1;
     if (is_within(none, sizeof none / sizeof *none, character)) return 0;

@@ -55,7 +55,8 @@ static bool add_whole(struct collecting *all, const char *whole, struct err *err
         buf_add_text(&text, whole);
     good = good && params_parse(buf_text(&text), text.len, "--params", &value, err);
     buf_close(&text);
-    if (good && !json_is_object(value)) good = err_set(err, ERR_INPUT, "--params must be an object");
+    if (good && !json_is_object(value))
+        good = err_set(err, ERR_INPUT, "--params must be an object");
     if (good) json_object_update(all->object, value);
     json_decref(value);
     return good;

@@ -8,16 +8,20 @@
 
 #include "cli/output.h"
 
-#define BAR_MIN 10
-#define BAR_MAX 40
-#define CLEAR   "\r\033[K"
+#define BAR_MIN   10
+#define BAR_MAX   40
+#define CLEAR     "\r\033[K"
+#define SECOND_US INT64_C(1000000)
 
 void progress_text(struct buf *out, const struct progress_view *view, size_t width)
 {
     struct buf tail = BUF_EMPTY;
     if (view->percent >= 0) buf_addf(&tail, " %3d%%", (int)view->percent);
     buf_addf(&tail, " %s ", view->status);
-    output_add_span(&tail, view->elapsed_us - view->elapsed_us % 1000000);
+    if (view->elapsed_us < 100 * SECOND_US)
+        buf_addf(&tail, "%ds", (int)(view->elapsed_us / SECOND_US));
+    else
+        output_add_span(&tail, view->elapsed_us);
     if (view->metadata && *view->metadata) {
         buf_add_char(&tail, ' ');
         output_add_clean(&tail, view->metadata, strlen(view->metadata), false);
@@ -27,8 +31,8 @@ void progress_text(struct buf *out, const struct progress_view *view, size_t wid
     if (bar < BAR_MIN) bar = width < 3 * BAR_MIN ? 0 : BAR_MIN;
     if (bar > BAR_MAX) bar = BAR_MAX;
     if (view->percent < 0) bar = 0;
-    size_t filled = bar ? (size_t)((double)bar * (view->percent > 100 ? 100 : view->percent) / 100)
-                        : 0;
+    size_t filled =
+        bar ? (size_t)((double)bar * (view->percent > 100 ? 100 : view->percent) / 100) : 0;
     if (bar) buf_add_char(out, '[');
     for (size_t i = 0; i < bar; i++) buf_add_char(out, i < filled ? '#' : '-');
     if (bar) buf_add_char(out, ']');
@@ -45,9 +49,10 @@ void progress_metadata(struct buf *out, const json_t *metadata)
     json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
     {
         if (out->len > start) buf_add_char(out, ' ');
-        char *text = json_is_string(value)
-                         ? NULL
-                         : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        char *text =
+            json_is_string(value)
+                ? NULL
+                : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         buf_addf(out, "%s=%s", key, text ? text : json_string_value(value));
         free(text);
     }

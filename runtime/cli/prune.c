@@ -1,15 +1,15 @@
 /* prune.c: `prune`. */
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 
 static int run_prune(struct app *app, const struct cli_args *args);
 
-static const struct cli_option options[] = {
-    { "older-than", "D", "since they became final", false },
-    { "dry-run", NULL, "only count", false },
-    { 0 }
-};
+static const struct cli_option options[] = { { "older-than", "D", "since they became final",
+                                               false },
+                                             { "dry-run", NULL, "only count", false },
+                                             { 0 } };
 const struct command command_prune = {
     .name = "prune",
     .usage = "--older-than D [--dry-run]",
@@ -39,8 +39,7 @@ static int run_prune(struct app *app, const struct cli_args *args)
     } else if (good) {
         json_t *answer = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
         struct buf out = BUF_EMPTY;
-        buf_addf(&out, "%lld tasks%s",
-                 (long long)json_integer_value(json_object_get(answer, "tasks")),
+        buf_addf(&out, "%lld tasks%s", (long long)member_int(answer, "tasks"),
                  dry_run ? " would be forgotten" : " forgotten");
         output_line(&out);
         buf_close(&out);

@@ -6,6 +6,7 @@
 #include "base/jsonw.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/table.h"
@@ -79,11 +80,10 @@ static void print_queues(struct app *app, const json_t *queues)
     {
         bool is_paused = json_is_true(json_object_get(queue, "paused"));
         double oldest = json_number_value(json_object_get(queue, "oldest_age"));
-        long long workers = json_integer_value(json_object_get(queue, "workers"));
+        long long workers = member_int(queue, "workers");
         table_cell(table, json_string_value(json_object_get(queue, "name")));
         for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-            buf_addf(&cell, "%lld",
-                     (long long)json_integer_value(json_object_get(queue, numbers[i])));
+            buf_addf(&cell, "%lld", (long long)member_int(queue, numbers[i]));
             table_cell(table, buf_text(&cell));
             buf_clear(&cell);
         }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/slice.h"
@@ -23,11 +24,12 @@ const struct command command_result = {
     .name = "result",
     .usage = "ID [--wait [D]]",
     .summary = "print what a task returned",
-    .details = "Prints the value alone, as JSON. A task that failed or was cancelled: its error on\n"
-               "stderr, exit status 1. Not final yet: exit status 5.\n\n"
-               "Examples:\n"
-               "  ctutor-run result 01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34 --wait 30s\n"
-               "  ctutor-run result ID --json | jq .duration\n",
+    .details =
+        "Prints the value alone, as JSON. A task that failed or was cancelled: its error on\n"
+        "stderr, exit status 1. Not final yet: exit status 5.\n\n"
+        "Examples:\n"
+        "  ctutor-run result 01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34 --wait 30s\n"
+        "  ctutor-run result ID --json | jq .duration\n",
     .options = options,
     .run = run_result,
 };
@@ -38,8 +40,8 @@ static int run_result(struct app *app, const struct cli_args *args)
     struct err err;
     struct wait_options wait = { .at_most_us = -1 };
     if (!cli_expect_words(&command_result, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !cli_duration(args, "wait", &wait.at_most_us, &err) ||
-        !app_open_stores(app, &err))
+        !read_id(args->words[0], &id, &err) ||
+        !cli_duration(args, "wait", &wait.at_most_us, &err) || !app_open_stores(app, &err))
         return app_fail(app, &err);
     if (cli_has(args, "wait") && !wait_until_final(app, &id, &wait, &err))
         return app_fail(app, &err);
@@ -108,14 +110,13 @@ static void tell_failure(const json_t *task)
     size_t count = json_array_size(errors);
     for (size_t i = 0; i + 1 < count; i++) {
         const json_t *error = json_array_get(errors, i);
-        buf_addf(&before, "attempt %lld",
-                 (long long)json_integer_value(json_object_get(error, "attempt")));
+        buf_addf(&before, "attempt %lld", (long long)member_int(error, "attempt"));
         tell_error(buf_text(&before), error, false);
         buf_clear(&before);
     }
     buf_addf(&before, "%s %s", json_string_value(json_object_get(task, "task_name")),
              json_string_value(json_object_get(task, "status")));
-    long long attempt = json_integer_value(json_object_get(task, "attempt"));
+    long long attempt = member_int(task, "attempt");
     if (attempt > 0) buf_addf(&before, ", attempt %lld", attempt);
     tell_error(buf_text(&before), last, true);
     buf_close(&before);

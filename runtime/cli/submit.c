@@ -102,8 +102,8 @@ static bool check(struct app *app, const struct cli_args *args, struct submissio
                 parameters_collect(entry->schema, args->count - 1, args->words + 1,
                                    cli_value(args, "params"), &parameters, err) &&
                 submit_body(args, entry->name, parameters, &body, err);
-    good = good &&
-           door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), out, errors, err);
+    good =
+        good && door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), out, errors, err);
     json_decref(body);
     catalogue_entry_free(entry);
     return good;
@@ -131,8 +131,7 @@ static bool send_box(struct app *app, struct submission_box *takes_box, struct s
     if (warning->len) output_note("warning: %s", buf_text(warning));
     if (is_new && sending->answer.deferred)
         output_note("warning: Redis is away; the task is accepted and is handed out later");
-    if (good && !is_new && !app->json)
-        output_note("it was submitted before: this is its id");
+    if (good && !is_new && !app->json) output_note("it was submitted before: this is its id");
     await_close(&workers);
     return good;
 }

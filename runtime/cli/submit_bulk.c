@@ -53,7 +53,7 @@ struct bulk {
     struct map *entries; /* name -> struct bulk_entry */
     char *unknown;       /* the name that was asked for in vain last, or NULL */
     struct err unknown_err;
-    struct list row;     /* struct bulk_line, in the order of lines */
+    struct list row; /* struct bulk_line, in the order of lines */
     size_t in_flight, bytes;
 
     int descriptor;
@@ -236,8 +236,8 @@ static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, c
         err_set(&err, ERR_INPUT, "it has no task_name");
     } else if (!find_entry(bulk, name, &entry, &err)) {
         if (err.code == ERR_STORE) bulk->has_lost_store = true;
-    } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box,
-                          &errors, &err)) {
+    } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box, &errors,
+                          &err)) {
         return box;
     }
     refuse(line, &err, &errors);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/entry.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/table.h"
@@ -20,7 +21,6 @@ static void print_parameters(struct app *app, const json_t *schema);
 static void describe(struct buf *out, const json_t *words);
 static void add_retries(struct buf *out, const json_t *retries);
 static void add_field(struct buf *out, const char *label, const char *text);
-static const char *text_of(const json_t *object, const char *key);
 
 const struct command command_tasks = {
     .name = "tasks",
@@ -91,9 +91,9 @@ static void add_task(struct table *table, const json_t *task)
     struct buf cell = BUF_EMPTY;
     const json_t *timeout = json_object_get(task, "timeout");
     const json_t *retries = json_object_get(json_object_get(task, "retries"), "max");
-    const char *queue = text_of(task, "queue");
+    const char *queue = member_text(task, "queue");
     size_t workers = json_array_size(json_object_get(task, "workers"));
-    table_cell(table, text_of(task, "name"));
+    table_cell(table, member_text(task, "name"));
     table_cell(table, *queue ? queue : "by priority");
     if (json_is_number(timeout))
         output_add_span(&cell, (int64_t)(json_number_value(timeout) * 1e6));
@@ -104,7 +104,7 @@ static void add_task(struct table *table, const json_t *task)
     buf_clear(&cell);
     buf_addf(&cell, "%zu", workers);
     table_cell_colour(table, buf_text(&cell), workers ? NULL : "33");
-    table_cell(table, text_of(task, "summary"));
+    table_cell(table, member_text(task, "summary"));
     buf_close(&cell);
 }
 
@@ -114,8 +114,8 @@ static void tell_load_errors(const json_t *all)
     json_t *task;
     json_array_foreach((json_t *)(uintptr_t)all, index, task)
     {
-        const char *error = text_of(task, "error");
-        if (*error) output_note("%s is not loaded: %s", text_of(task, "file"), error);
+        const char *error = member_text(task, "error");
+        if (*error) output_note("%s is not loaded: %s", member_text(task, "file"), error);
     }
 }
 
@@ -149,11 +149,11 @@ static void print_task(struct app *app, const json_t *task)
 {
     struct buf out = BUF_EMPTY, text = BUF_EMPTY;
     const json_t *timeout = json_object_get(task, "timeout"), *workers, *worker;
-    const char *queue = text_of(task, "queue");
+    const char *queue = member_text(task, "queue");
     size_t index;
-    add_field(&out, "name", text_of(task, "name"));
-    add_field(&out, "summary", text_of(task, "summary"));
-    add_field(&out, "file", text_of(task, "file"));
+    add_field(&out, "name", member_text(task, "name"));
+    add_field(&out, "summary", member_text(task, "summary"));
+    add_field(&out, "file", member_text(task, "file"));
     add_field(&out, "queue", *queue ? queue : "by priority");
     buf_addf(&text, "%lld", (long long)json_integer_value(json_object_get(task, "priority")));
     add_field(&out, "priority", buf_text(&text));
@@ -192,8 +192,8 @@ static void print_parameters(struct app *app, const json_t *schema)
     {
         bool is_needed = false;
         size_t index;
-        json_array_foreach(json_object_get(schema, "required"), index, needed)
-            is_needed = is_needed || strcmp(json_string_value(needed), name) == 0;
+        json_array_foreach(json_object_get(schema, "required"), index, needed) is_needed =
+            is_needed || strcmp(json_string_value(needed), name) == 0;
         const json_t *type = json_object_get(words, "type");
         char *types = json_is_array(type) ? json_dumps(type, JSON_COMPACT) : NULL;
         describe(&meaning, words);
@@ -217,7 +217,7 @@ static void print_parameters(struct app *app, const json_t *schema)
 /* The description first, then all other words of the schema as they are. */
 static void describe(struct buf *out, const json_t *words)
 {
-    const char *word, *description = text_of(words, "description");
+    const char *word, *description = member_text(words, "description");
     json_t *value;
     buf_add_text(out, description);
     json_object_foreach((json_t *)(uintptr_t)words, word, value)
@@ -235,7 +235,7 @@ static void add_retries(struct buf *out, const json_t *retries)
     long long most = json_integer_value(json_object_get(retries, "max"));
     buf_addf(out, "%lld", most);
     if (!most) return;
-    buf_addf(out, ", %s back-off from ", text_of(retries, "backoff"));
+    buf_addf(out, ", %s back-off from ", member_text(retries, "backoff"));
     output_add_span(out, (int64_t)(json_number_value(json_object_get(retries, "base")) * 1e6));
     buf_add_text(out, " to ");
     output_add_span(out, (int64_t)(json_number_value(json_object_get(retries, "cap")) * 1e6));
@@ -248,10 +248,4 @@ static void add_field(struct buf *out, const char *label, const char *text)
     buf_addf(out, "%-10s ", label);
     output_add_clean(out, text, strlen(text), true);
     buf_add_char(out, '\n');
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
 }

@@ -12,12 +12,13 @@
 #include "base/clock.h"
 #include "base/jsonw.h"
 #include "base/mem.h"
+#include "cli/member.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 
 #define LOOK_FIRST_US INT64_C(20000)
 #define LOOK_MOST_US  INT64_C(1000000)
-#define LOOK_LOGS_US  INT64_C(100000) /* between two looks that log lines cause */
+#define LOOK_LOGS_US  INT64_C(100000)   /* between two looks that log lines cause */
 #define SILENCE_US    INT64_C(60000000) /* of Postgres, then the wait is given up */
 #define BAR_EVERY_US  INT64_C(100000)
 #define LOGS_AT_ONCE  1000
@@ -32,6 +33,7 @@ struct wait {
     int handles_open;
 
     bool looking, ended, is_interrupted;
+    bool has_bar;                               /* on stderr; not among JSON on the same terminal */
     int64_t look_at_us, looked_at_us, pause_us; /* boot time */
     int64_t begin_us, last_answer_us, shown_us;
     json_t *info;                 /* of the look that goes on */
@@ -56,7 +58,7 @@ static void look_end(struct wait *wait);
 static void tell_status(struct wait *wait, enum task_status status, int64_t attempt);
 static void tell_progress(struct wait *wait, const json_t *progress);
 static void tell_log(struct wait *wait, const json_t *log);
-static void tell(struct wait *wait, const struct buf *line);
+static void tell(struct wait *wait, const struct buf *line, bool is_progress);
 static void show_bar(struct wait *wait);
 
 bool wait_until_final(struct app *app, const struct ident *id, const struct wait_options *options,
@@ -71,15 +73,17 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
         int64_t next_us = wait.looking ? now_us + LOOK_MOST_US : wait.look_at_us;
         if (next_us > deadline_us) next_us = deadline_us;
         timer_start(&wait.tick, next_us > now_us ? next_us - now_us : 0);
-        if (app->terminal_err) show_bar(&wait);
+        if (wait.has_bar) show_bar(&wait);
         loop_turn(&app->loop, true);
     }
     wait_close(&wait);
     if (err) *err = wait.err;
     if (wait.ended) return wait.err.code == ERR_NONE;
     if (wait.is_interrupted)
-        return err_set(err, ERR_INTERRUPTED, "not waiting any more, the task goes on: ctutor-run "
-                       "result %s --wait", wait.id_text);
+        return err_set(err, ERR_INTERRUPTED,
+                       "not waiting any more, the task goes on: ctutor-run "
+                       "result %s --wait",
+                       wait.id_text);
     return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
                    wait.id_text);
 }
@@ -93,6 +97,7 @@ bool read_id(const char *text, struct ident *id, struct err *err)
 static void wait_open(struct wait *wait)
 {
     ident_text(&wait->id, wait->id_text);
+    wait->has_bar = wait->app->terminal_err && !(wait->app->json && wait->app->terminal_out);
     wait->begin_us = wait->last_answer_us = clock_boot_us();
     wait->pause_us = LOOK_FIRST_US;
     timer_init(&wait->app->loop, &wait->tick, on_tick);
@@ -130,7 +135,7 @@ static void wait_close(struct wait *wait)
     timer_close(&wait->tick, on_timer_closed);
     while (wait->handles_open > 0 || wait->looking) loop_turn(&wait->app->loop, true);
     json_decref(wait->metadata);
-    if (wait->app->terminal_err) progress_hide();
+    if (wait->has_bar) progress_hide();
 }
 
 static void on_event(void *arg, const char *line, size_t len)
@@ -148,12 +153,13 @@ static void on_event(void *arg, const char *line, size_t len)
         wait->pause_us = LOOK_MOST_US;
         if (strcmp(kind, "progress") == 0)
             tell_progress(wait, event);
-        else if (strcmp(kind, "log") == 0 && wait->options->wants_logs && soon_us < wait->look_at_us)
+        else if (strcmp(kind, "log") == 0 && wait->options->wants_logs &&
+                 soon_us < wait->look_at_us)
             wait->look_at_us = soon_us;
         else if (word && task_status_parse(word, &status) && task_status_is_final(status))
             wait->look_at_us = now_us;
         else if (word && task_status_parse(word, &status))
-            tell_status(wait, status, json_integer_value(json_object_get(event, "attempt")));
+            tell_status(wait, status, member_int(event, "attempt"));
     }
     json_decref(event);
 }
@@ -220,7 +226,7 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
     size_t index;
     json_array_foreach(json_object_get(page, "logs"), index, log)
     {
-        wait->log_seq = json_integer_value(json_object_get(log, "seq"));
+        wait->log_seq = member_int(log, "seq");
         tell_log(wait, log);
     }
     bool has_more = json_is_true(json_object_get(page, "has_more"));
@@ -231,8 +237,8 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
         look_end(wait);
 }
 
-/* Events that came meanwhile are newer than what the ledger said, unless that is final (or the first
- * status of all). */
+/* Events that came meanwhile are newer than what the ledger said, unless that is final (or the
+ * first status of all). */
 static void look_end(struct wait *wait)
 {
     enum task_status status = TASK_PENDING;
@@ -273,7 +279,7 @@ static void tell_status(struct wait *wait, enum task_status status, int64_t atte
     jsonw_key(&w, "at");
     jsonw_time(&w, clock_wall_us());
     jsonw_object_end(&w);
-    tell(wait, &line);
+    tell(wait, &line, false);
     buf_close(&line);
 }
 
@@ -298,7 +304,7 @@ static void tell_progress(struct wait *wait, const json_t *progress)
     jsonw_key(&w, "at");
     jsonw_time(&w, clock_wall_us());
     jsonw_object_end(&w);
-    tell(wait, &line);
+    tell(wait, &line, true);
     free(text);
     buf_close(&line);
 }
@@ -309,21 +315,24 @@ static void tell_log(struct wait *wait, const json_t *log)
     struct jsonw w;
     const json_t *text = json_object_get(log, "text");
     line_begin(wait, &w, &line, "log");
-    jsonw_key_int(&w, "attempt", json_integer_value(json_object_get(log, "attempt")));
+    jsonw_key_int(&w, "attempt", member_int(log, "attempt"));
     jsonw_key_text(&w, "level", json_string_value(json_object_get(log, "level")));
     jsonw_key(&w, "text");
     jsonw_text_len(&w, json_string_value(text), json_string_length(text));
     jsonw_key_text(&w, "at", json_string_value(json_object_get(log, "at")));
     jsonw_object_end(&w);
-    tell(wait, &line);
+    tell(wait, &line, false);
     buf_close(&line);
 }
 
-static void tell(struct wait *wait, const struct buf *line)
+static void tell(struct wait *wait, const struct buf *line, bool is_progress)
 {
     if (!wait->options->news) return;
     json_t *event = json_loadb(line->data, line->len, 0, NULL);
-    if (wait->app->terminal_err) progress_hide();
+    if (wait->has_bar && wait->app->terminal_out && !is_progress) {
+        progress_hide();
+        wait->shown_us = 0; /* soon again, below what is printed now */
+    }
     wait->options->news(wait->options->arg, line->data, event);
     json_decref(event);
 }
@@ -334,7 +343,8 @@ static void show_bar(struct wait *wait)
     if (clock_boot_us() - wait->shown_us < BAR_EVERY_US) return;
     wait->shown_us = clock_boot_us();
     progress_metadata(&metadata, wait->metadata);
-    struct progress_view view = { .status = wait->is_told ? task_status_text(wait->status) : "",
+    struct progress_view view = { .status =
+                                      wait->is_told ? task_status_text(wait->status) : "asking",
                                   .percent = wait->percent,
                                   .metadata = buf_text(&metadata),
                                   .elapsed_us = clock_boot_us() - wait->begin_us };

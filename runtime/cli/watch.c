@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -60,7 +61,7 @@ static int run_watch(struct app *app, const struct cli_args *args)
     return result_print(app, &id, false);
 }
 
-/* On a terminal progress is the bar's to show. */
+/* On a terminal the bar shows the progress. */
 static void on_watch_news(void *arg, const char *line, const json_t *event)
 {
     struct app *app = arg;
@@ -81,7 +82,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
             buf_addf(&out, " %s", status);
         if (json_integer_value(attempt) > 0)
             buf_addf(&out, " attempt %lld", (long long)json_integer_value(attempt));
-    } else if (!app->terminal_err) {
+    } else if (!app->terminal_err || !app->terminal_out) {
         struct buf metadata = BUF_EMPTY;
         progress_metadata(&metadata, json_object_get(event, "metadata"));
         output_add_local_time(&out, clock_wall_us());
@@ -100,8 +101,8 @@ static int run_logs(struct app *app, const struct cli_args *args)
     const struct wait_options wait = {
         .at_most_us = -1, .wants_logs = true, .news = on_log_news, .arg = app
     };
-    if (!cli_expect_words(&command_logs, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err))
+    if (!cli_expect_words(&command_logs, args, 1, 1, &err) || !read_id(args->words[0], &id, &err) ||
+        !app_open_stores(app, &err))
         return app_fail(app, &err);
     if (!cli_has(args, "follow")) return print_logs(app, &id);
     return wait_until_final(app, &id, &wait, &err) ? 0 : app_fail(app, &err);
@@ -134,7 +135,7 @@ static int print_logs(struct app *app, const struct ident *id)
         size_t index;
         json_array_foreach(logs, index, log)
         {
-            seq = json_integer_value(json_object_get(log, "seq"));
+            seq = member_int(log, "seq");
             if (!app->json) print_log(app, log);
         }
         if (app->json && logs) json_array_extend(all, logs);

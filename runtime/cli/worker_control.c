@@ -25,15 +25,15 @@ static bool are_complete(const json_t *answers);
 static int print_answers(struct app *app, const json_t *answers);
 static bool add_answer(struct table *table, const json_t *answer);
 
-static const struct cli_option options[] = {
-    { "all", NULL, "the workers of all machines", false }, { 0 }
-};
+static const struct cli_option options[] = { { "all", NULL, "the workers of all machines", false },
+                                             { 0 } };
 const struct command command_worker_reload = {
     .name = "worker reload",
     .usage = "[NAME... | --all]",
     .summary = "load the task files anew",
-    .details = "Prints what became of every file; exit status 1 when one has an error (then its old\n"
-               "version goes on). Without a name: the workers of this machine.\n",
+    .details =
+        "Prints what became of every file; exit status 1 when one has an error (then its old\n"
+        "version goes on). Without a name: the workers of this machine.\n",
     .options = options,
     .run = run_reload,
 };
@@ -41,8 +41,9 @@ const struct command command_worker_stop = {
     .name = "worker stop",
     .usage = "[NAME... | --all]",
     .summary = "let workers finish what runs and end",
-    .details = "What does not finish within their grace is given back and runs elsewhere. Without a\n"
-               "name: the workers of this machine.\n",
+    .details =
+        "What does not finish within their grace is given back and runs elsewhere. Without a\n"
+        "name: the workers of this machine.\n",
     .options = options,
     .run = run_stop,
 };
@@ -85,8 +86,8 @@ static bool ask(struct app *app, const struct cli_args *args, const char *verb,
     for (int i = 0; good && !cli_has(args, "all") && i < args->count; i++) {
         bool is_told = false;
         json_t *name;
-        json_array_foreach(told, index, name)
-            is_told = is_told || strcmp(json_string_value(name), args->words[i]) == 0;
+        json_array_foreach(told, index, name) is_told =
+            is_told || strcmp(json_string_value(name), args->words[i]) == 0;
         if (!is_told) output_note("%s is not alive", args->words[i]);
     }
     json_decref(told);
@@ -165,8 +166,8 @@ static int print_answers(struct app *app, const json_t *answers)
     bool good = true;
     size_t index;
     json_t *answer;
-    json_array_foreach((json_t *)(uintptr_t)answers, index, answer)
-        good = add_answer(table, answer) && good;
+    json_array_foreach((json_t *)(uintptr_t)answers, index, answer) good =
+        add_answer(table, answer) && good;
     if (app->json) {
         char *text = json_dumps(answers, JSON_COMPACT);
         output_stream_line(text, strlen(text));

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/table.h"
@@ -109,9 +110,9 @@ static int tell_missing(const struct cli_args *args, const json_t *workers)
 }
 
 static const struct table_column columns[] = {
-    { "WORKER", false, true },  { "HOST", false, true },  { "PID", true, false },
-    { "UP", true, false },      { "RUNNING", true, false }, { "RATE/S", true, false },
-    { "MEMORY", true, false },  { "LAG", true, false },   { "VERSION", false, true },
+    { "WORKER", false, true }, { "HOST", false, true },    { "PID", true, false },
+    { "UP", true, false },     { "RUNNING", true, false }, { "RATE/S", true, false },
+    { "MEMORY", true, false }, { "LAG", true, false },     { "VERSION", false, true },
     { "QUEUES", false, true },
 };
 
@@ -161,14 +162,14 @@ static void add_worker(struct table *table, const json_t *worker)
     const char *started = json_string_value(json_object_get(worker, "started_at"));
     table_cell(table, json_string_value(json_object_get(worker, "name")));
     table_cell(table, json_string_value(json_object_get(worker, "host")));
-    buf_addf(&cell, "%lld", (long long)json_integer_value(json_object_get(worker, "pid")));
+    buf_addf(&cell, "%lld", (long long)member_int(worker, "pid"));
     table_cell(table, buf_text(&cell));
     buf_clear(&cell);
     if (started && time_parse(started, &since_us, NULL) && clock_wall_us() > since_us)
         output_add_span(&cell, clock_wall_us() - since_us);
     table_cell(table, buf_text(&cell));
     buf_clear(&cell);
-    buf_addf(&cell, "%lld", (long long)json_integer_value(json_object_get(worker, "running")));
+    buf_addf(&cell, "%lld", (long long)member_int(worker, "running"));
     table_cell(table, buf_text(&cell));
     buf_clear(&cell);
     add_number(table, "rate", json_number_value(json_object_get(worker, "rate")));

@@ -17,6 +17,7 @@
 #define TICK_US 1000000
 #define STILL_US 4000000
 #define ROUND_US 5000000
+#define UNKNOWN_US 30000000
 #define HOUR_US (3600 * INT64_C(1000000))
 #define RECENT_US 15000000    /* rows whose submit or settle may have died before the push */
 #define GIVE_THEM_US 1000000  /* time for the submitter to push its hint itself */
@@ -28,12 +29,15 @@ static void on_beat(void *arg, const struct keeper_state *state, const struct er
 static void watch_leader(struct keeper *keeper, const struct keeper_state *state);
 static void lead(struct keeper *keeper);
 static void duties(struct keeper *keeper);
+static void ask_epoch(struct keeper *keeper);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 static void reconcile(struct keeper *keeper);
 static void reconcile_next(struct keeper *keeper);
 static void on_full_done(struct walk *walk, bool ok, bool exhausted);
 static void on_epoch_set(void *arg, const struct err *err);
+static void tell_reconciled(struct keeper *keeper);
 static void round_of_duties(struct keeper *keeper);
+static void look_for_unknown(struct keeper *keeper);
 static void on_swept(void *arg, const struct ledger_hints *hints, const struct err *err);
 static void on_unknown(void *arg, int64_t count, bool unknown, const struct err *err);
 static void on_paused(void *arg, const char *json, size_t len, const struct err *err);
@@ -106,6 +110,7 @@ bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
 static void on_tick(struct timer *timer)
 {
     struct keeper *keeper = container_of(timer, struct keeper, tick);
+    if (keeper->closing) return;
     timer_start(timer, TICK_US);
     if (keeper->beating) return;
     int64_t still_us = clock_boot_us() - keeper->seen_since_us;
@@ -138,13 +143,13 @@ static void watch_leader(struct keeper *keeper, const struct keeper_state *state
     if (keeper->leads) log_warn("another keeper leads now");
     keeper->leads = false;
     if (keeper->seen_counter != state->counter) {
+        bool moves = keeper->seen_counter >= 0; /* it lives: what it says of Redis holds */
         keeper->seen_counter = state->counter;
         keeper->seen_since_us = clock_boot_us();
+        if (moves && !keeper->told) ask_epoch(keeper);
     }
-    if (keeper->options.reconciled && !keeper->told) {
-        keeper->told = true;
-        keeper->options.reconciled(keeper->options.arg);
-    }
+    int64_t left_us = keeper->seen_since_us + STILL_US - clock_boot_us();
+    if (left_us < TICK_US) timer_start(&keeper->tick, left_us);
 }
 
 static void lead(struct keeper *keeper)
@@ -161,10 +166,7 @@ static void duties(struct keeper *keeper)
 {
     int64_t now_us = clock_boot_us();
     pulse_beat(keeper);
-    if (broker_is_up(keeper->broker) && !keeper->epoch_asked) {
-        keeper->epoch_asked = true;
-        broker_epoch_get(keeper->broker, on_epoch, keeper);
-    }
+    ask_epoch(keeper);
     if (now_us - keeper->round_us >= ROUND_US) {
         keeper->round_us = now_us;
         round_of_duties(keeper);
@@ -187,17 +189,28 @@ void keeper_push(struct keeper *keeper, const struct ledger_hints *hints)
 
 /* ---- the epoch: has Redis lost data? ---- */
 
+static void ask_epoch(struct keeper *keeper)
+{
+    if (keeper->epoch_asked || !broker_is_up(keeper->broker)) return;
+    keeper->epoch_asked = true;
+    broker_epoch_get(keeper->broker, on_epoch, keeper);
+}
+
 void keeper_saw_epoch(struct keeper *keeper, const char *epoch)
 {
-    if (keeper->leads && strcmp(epoch, keeper->epoch) != 0) on_epoch(keeper, epoch, NULL);
+    if (keeper->leads && strcmp(epoch, keeper->epoch) != 0) ask_epoch(keeper);
 }
 
 static void on_epoch(void *arg, const char *epoch, const struct err *err)
 {
     struct keeper *keeper = arg;
     keeper->epoch_asked = false;
-    if (err || keeper->closing || !keeper->leads) return;
-    if (!keeper->epoch[0] || strcmp(epoch, keeper->epoch) != 0) reconcile(keeper);
+    if (err || keeper->closing) return;
+    if (!keeper->leads) {
+        if (epoch[0]) tell_reconciled(keeper);
+    } else if (!keeper->epoch[0] || strcmp(epoch, keeper->epoch) != 0) {
+        reconcile(keeper);
+    }
 }
 
 /* Everything due is pushed in rank order: by priority, within it by (run_at, id). */
@@ -241,10 +254,14 @@ static void on_epoch_set(void *arg, const struct err *err)
         return;
     }
     log_debug("keeper: every due task has a hint (epoch %s)", keeper->epoch);
-    if (keeper->options.reconciled && !keeper->told) {
-        keeper->told = true;
-        keeper->options.reconciled(keeper->options.arg);
-    }
+    tell_reconciled(keeper);
+}
+
+static void tell_reconciled(struct keeper *keeper)
+{
+    if (keeper->told) return;
+    keeper->told = true;
+    if (keeper->options.reconciled) keeper->options.reconciled(keeper->options.arg);
 }
 
 /* ---- every five seconds ---- */
@@ -252,8 +269,7 @@ static void on_epoch_set(void *arg, const struct err *err)
 static void round_of_duties(struct keeper *keeper)
 {
     ledger_sweep(keeper->ledger, on_swept, keeper);
-    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
-                   on_unknown, keeper);
+    look_for_unknown(keeper);
     if (!broker_is_up(keeper->broker)) return;
     ledger_paused(keeper->ledger, on_paused, keeper);
     if (keeper->absent_walk.running) return;
@@ -261,6 +277,17 @@ static void round_of_duties(struct keeper *keeper)
     keeper->absent_walk.cursor.until_us = clock_wall_us() - GIVE_THEM_US;
     keeper->absent_walk.pages_left = PAGES_A_ROUND;
     walk_start(&keeper->absent_walk);
+}
+
+/* It reads all that waits: as often as the grace asks for, twice a minute at most for a long one. */
+static void look_for_unknown(struct keeper *keeper)
+{
+    int64_t every_us = keeper->options.unknown_grace_us / 4, now_us = clock_boot_us();
+    if (every_us > UNKNOWN_US) every_us = UNKNOWN_US;
+    if (now_us - keeper->unknown_us < every_us) return;
+    keeper->unknown_us = now_us;
+    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
+                   on_unknown, keeper);
 }
 
 static void on_swept(void *arg, const struct ledger_hints *hints, const struct err *err)
@@ -340,7 +367,7 @@ void keeper_wake(struct keeper *keeper, int64_t run_at_us)
         keeper->look_again = true;
         return;
     }
-    int64_t wait_us = run_at_us ? run_at_us - clock_wall_us() : 0;
+    int64_t wait_us = run_at_us ? run_at_us - clock_wall_us() - keeper->skew_us : 0;
     if (uv_is_active((uv_handle_t *)&keeper->due.handle)) {
         int64_t left_us = (int64_t)uv_timer_get_due_in(&keeper->due.handle) * 1000;
         if (left_us <= wait_us) return;
@@ -363,6 +390,7 @@ static void on_due_done(struct walk *walk, bool ok, bool exhausted)
     struct keeper *keeper = walk->keeper;
     (void)exhausted;
     if (!ok) {
+        walk->cursor = (struct due_cursor){ 0 }; /* its last page was read, not pushed */
         timer_start(&keeper->due, TICK_US);
         return;
     }

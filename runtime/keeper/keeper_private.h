@@ -25,6 +25,7 @@ struct pulse {
     struct pulse_entry *entries;
     size_t count, cap;
     bool asked;
+    int64_t answered_us; /* when Postgres last told */
 };
 void pulse_beat(struct keeper *keeper);
 void pulse_forget(struct keeper *keeper);
@@ -39,11 +40,12 @@ struct keeper {
     struct timer due;  /* the earliest run_at */
     bool beating, leads, told;
     bool closing, closed, freed; /* stopped; timers gone; given up by its owner */
-    int64_t seen_counter, seen_since_us; /* of the leader that is not me */
+    int64_t seen_counter, seen_since_us; /* of the leader that is not me; -1: none was seen */
+    int64_t skew_us;   /* Postgres' clock less mine */
     char epoch[40];    /* mine, once everything was pushed under it */
     char seen_epoch[64];
     bool epoch_asked;
-    int64_t round_us, hour_us; /* when they were last begun */
+    int64_t round_us, unknown_us, hour_us; /* when they were last begun */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
     int32_t full_priority;     /* of the full reconcile: 10 down to 0; -1: none runs */
     bool look_again;           /* a wake came while the due walk ran */

@@ -9,6 +9,10 @@
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
 
+/* Looked at every second. What lies longer between two answers (Postgres away, this process stopped)
+ * proves nothing about those who beat. */
+#define GAP_US 3000000
+
 static void on_pulse(void *arg, const char *json, size_t len, const struct err *err);
 static void look_at(struct keeper *keeper, const struct ident *incarnation, int64_t heartbeat);
 static struct pulse_entry *entry_of(struct pulse *pulse, const struct ident *incarnation);
@@ -35,6 +39,9 @@ static void on_pulse(void *arg, const char *json, size_t len, const struct err *
         pulse_forget(keeper);
         return;
     }
+    int64_t now_us = clock_boot_us();
+    if (now_us - keeper->pulse.answered_us > GAP_US) pulse_forget(keeper);
+    keeper->pulse.answered_us = now_us;
     json_t *all = json_loadb(json, len, 0, NULL);
     size_t index;
     json_t *one;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
 
@@ -36,6 +37,7 @@ static void on_page(void *arg, const struct ledger_hints *hints, const struct er
     }
     walk->next_run_at_us = hints->next_run_at_us;
     walk->now_us = hints->now_us;
+    walk->keeper->skew_us = hints->now_us - clock_wall_us();
     walk->hint_count = hints->count;
     if (!hints->count) {
         walk_end(walk, true, true);

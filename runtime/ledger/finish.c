@@ -46,7 +46,8 @@ static void put_finishes(struct pg_params *params, const struct finish *items, s
 #define OUTCOME_COLUMNS                                                                            \
     "id, round, attempt, claim_id, status, result, error, failures, losses, percent, run_at,"      \
     " started_at, finished_at, cancel_at, progress_at, worker, version, metadata"
-#define LAST_PERCENT(r)  "CASE WHEN " r ".percent_now >= 0 THEN " r ".percent_now ELSE " r ".percent END"
+#define LAST_PERCENT(r)                                                                            \
+    "CASE WHEN " r ".percent_now >= 0 THEN " r ".percent_now ELSE " r ".percent END"
 #define LAST_METADATA(r) "coalesce(" r ".metadata_now::jsonb, " r ".metadata)"
 #define LAST_PROGRESS(r)                                                                           \
     "CASE WHEN " r ".percent_now >= 0 THEN coalesce(" r ".progress_at, now())"                     \

@@ -25,7 +25,7 @@ static const struct pg_statement RESIGN = {
     "WITH u AS (UPDATE keeper SET holder = NULL WHERE holder = $1 RETURNING 1) "
     "SELECT count(*) FROM u"
 };
-/* After the due rows: the earliest of those that are not due yet, and the clock (its due is null). */
+/* After the due rows: the earliest of those that are not due yet, and the clock (due: null). */
 static const struct pg_statement DUE = {
     "due",
     "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true FROM active a"

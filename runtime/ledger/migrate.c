@@ -29,7 +29,8 @@ static const struct pg_statement APPLIED = {
     "applied", "SELECT coalesce(current_setting('ctutor.applied', true), '0')::int8"
 };
 static const struct pg_statement PRESENT = {
-    "schema_present", "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
+    "schema_present",
+    "SELECT (to_regclass(format('%I.schema_version', $1)) IS NOT NULL)::int4::int8"
 };
 static const struct pg_statement VERSION = {
     "schema_version", "SELECT coalesce(max(version), 0)::int8 FROM schema_version"

@@ -43,8 +43,9 @@ struct claimer {
     bool stopped, closing;
     char epoch[64];
     int64_t last_ok_us;
-    int64_t up_since_us; /* both stores answer since then; 0: one is away */
+    int64_t unanswered_us; /* since then claims go out and nothing comes back; 0: all is well */
     int rebuilds;
+    bool complained;
 };
 
 struct claim_call {
@@ -57,12 +58,14 @@ struct start_flight {
     size_t count;
     struct held_hint **hints;
     struct timer repeat;
+    bool unknown; /* it may have committed: from now on only an answer ends it */
 };
 
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
 static void check_overdue(struct claimer *claimer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
+static void claim_failed(struct claimer *claimer, const struct err *err);
 static void flush_starts(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct start_flight *flight);
 static void on_started(void *arg, const struct started *started, size_t count, bool owner_alive,
@@ -162,21 +165,17 @@ static void check_overdue(struct claimer *claimer)
 {
     int64_t now_us = clock_boot_us();
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) {
-        claimer->up_since_us = 0;
+        claimer->unanswered_us = 0;
         return;
     }
-    if (!claimer->up_since_us) claimer->up_since_us = now_us;
-    bool waiting = claimer->asked > 0;
-    int64_t since_us =
-        claimer->last_ok_us > claimer->up_since_us ? claimer->last_ok_us : claimer->up_since_us;
-    if (!waiting || now_us - since_us < CLAIM_OVERDUE_US) return;
+    if (!claimer->unanswered_us || now_us - claimer->unanswered_us < CLAIM_OVERDUE_US) return;
+    claimer->unanswered_us = 0;
     if (++claimer->rebuilds > REBUILDS_MAX) {
         claimer->owner.stuck(claimer->owner.arg);
         return;
     }
     log_warn("claims are not answered although Redis is up: rebuilding the connection (%d of %d)",
              claimer->rebuilds, REBUILDS_MAX);
-    claimer->up_since_us = now_us;
     broker_rebuild(claimer->broker, "claims are not answered");
 }
 
@@ -196,6 +195,7 @@ static void on_wake(struct defer *defer)
     call->claimer = claimer;
     call->token = token;
     claimer->asked = claim.max;
+    if (!claimer->unanswered_us) claimer->unanswered_us = clock_boot_us();
     broker_claim(claimer->broker, &claim, on_hints, call);
 }
 
@@ -207,11 +207,13 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
     free(call);
     claimer->asked = 0;
     if (err) {
-        if (err->code != ERR_CANCELLED) log_debug("claim: %s", err->text);
+        claim_failed(claimer, err);
         return; /* the poll, or the connection's return, asks again */
     }
     claimer->last_ok_us = clock_boot_us();
+    claimer->unanswered_us = 0;
     claimer->rebuilds = 0;
+    claimer->complained = false;
     if (strcmp(claimer->epoch, claimed->epoch) != 0) {
         snprintf(claimer->epoch, sizeof claimer->epoch, "%s", claimed->epoch);
         claimer->owner.epoch(claimer->owner.arg, claimer->epoch);
@@ -230,6 +232,14 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
     if (!claimed->count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
 }
 
+/* An error that Redis itself answered (OOM, BUSY) shows that the connection works. */
+static void claim_failed(struct claimer *claimer, const struct err *err)
+{
+    if (err->code == ERR_CANCELLED) return;
+    if (broker_is_up(claimer->broker)) claimer->unanswered_us = 0;
+    if (!claimer->complained) log_warn("no hints can be claimed: %s", err->text);
+    claimer->complained = true;
+}
 
 static void flush_starts(struct batch *batch, struct list *items, size_t count)
 {
@@ -264,11 +274,12 @@ static void on_started(void *arg, const struct started *started, size_t count, b
     struct start_flight *flight = arg;
     struct claimer *claimer = flight->claimer;
     (void)count;
-    (void)unknown;
+    flight->unknown = flight->unknown || unknown;
     if (err && err->code == ERR_CANCELLED) {
         flight_end(flight);
-    } else if (err && (err->code == ERR_STORE || err->code == ERR_RETRY)) {
+    } else if (err && (flight->unknown || err->code == ERR_STORE || err->code == ERR_RETRY)) {
         /* It may have committed: only the same claims can tell. Repeated until answered. */
+        if (err->code != ERR_STORE) log_error("start of %zu tasks: %s", flight->count, err->text);
         timer_start(&flight->repeat, REPEAT_US);
     } else if (err) {
         log_error("start of %zu tasks: %s", flight->count, err->text);

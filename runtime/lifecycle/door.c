@@ -31,6 +31,7 @@ static void check_labels(struct door *door);
 static bool check_duration(struct door *door, const char *field, int64_t *us);
 static void refuse(struct door *door, const char *field, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+static size_t count_characters(const char *text);
 static const char *keep(struct door *door, char *text);
 static const json_t *field_of(const struct door *door, const char *field);
 static bool sum_up(const struct door *door, struct err *err);
@@ -211,7 +212,7 @@ static void check_labels(struct door *door)
     json_array_foreach((json_t *)(uintptr_t)tags, index, tag)
     {
         good = good && json_is_string(tag) && json_string_length(tag) > 0 &&
-               json_string_length(tag) <= TASK_TAG_MAX;
+               count_characters(json_string_value(tag)) <= TASK_TAG_MAX;
     }
     if (good) {
         submission->tags = keep(door, json_dumps(tags, JSON_COMPACT));
@@ -245,6 +246,13 @@ static const json_t *field_of(const struct door *door, const char *field)
 {
     const json_t *value = json_object_get(door->body, field);
     return json_is_null(value) ? NULL : value;
+}
+
+static size_t count_characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++) count += (*text & 0xC0) != 0x80;
+    return count;
 }
 
 static const char *keep(struct door *door, char *text)

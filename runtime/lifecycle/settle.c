@@ -50,7 +50,9 @@ static void on_finished(void *arg, const struct finished *finished, size_t count
                         const struct err *err);
 static void on_repeat(struct timer *timer);
 static void flight_halve(struct flight *flight);
-static void item_replace(struct settle_item *item, const struct err *why);
+static void item_replace(struct settler *settler, struct settle_item *item, const struct err *why);
+static void item_end(struct settler *settler, struct settle_item *item,
+                     const struct finished *finished);
 static void flight_done(struct flight *flight, const struct finished *finished);
 static void flight_end(struct flight *flight);
 static void on_flight_closed(struct timer *timer);
@@ -158,7 +160,7 @@ static void on_finished(void *arg, const struct finished *finished, size_t count
     } else if (err->code == ERR_DATA && flight->count > 1) {
         flight_halve(flight);
     } else if (err->code == ERR_DATA && !flight->items[0]->replaced) {
-        item_replace(flight->items[0], err);
+        item_replace(flight->settler, flight->items[0], err);
         flight_send(flight);
     } else {
         if (err->code != ERR_STORE) log_error("finish of %zu tasks: %s", flight->count, err->text);
@@ -183,7 +185,7 @@ static void flight_halve(struct flight *flight)
 }
 
 /* What Postgres cannot keep ends the attempt, without a retry, and says why. */
-static void item_replace(struct settle_item *item, const struct err *why)
+static void item_replace(struct settler *settler, struct settle_item *item, const struct err *why)
 {
     struct jsonw json;
     struct buf error = BUF_EMPTY;
@@ -196,6 +198,7 @@ static void item_replace(struct settle_item *item, const struct err *why)
     jsonw_text(&json, message);
     jsonw_object_end(&json);
     free(message);
+    settler->pending_bytes += error.len - item->texts.len;
     buf_close(&item->texts);
     item->texts = error;
     item->finish.status = TASK_FAILURE;
@@ -206,6 +209,7 @@ static void item_replace(struct settle_item *item, const struct err *why)
     item->finish.metadata = NULL;
     item->finish.error = buf_text(&item->texts);
     item->finish.error_len = item->texts.len;
+    item->finish.hook = NULL; /* it was for another end */
 }
 
 static void flight_done(struct flight *flight, const struct finished *finished)
@@ -233,22 +237,26 @@ static void flight_done(struct flight *flight, const struct finished *finished)
         broker_wake_keeper(settler->broker, earliest_us);
     }
     free(hints);
-    for (size_t i = 0; i < flight->count; i++) {
-        struct settle_item *item = flight->items[i];
-        item->done(item->arg, &finished[i]);
-    }
+    for (size_t i = 0; i < flight->count; i++) item_end(settler, flight->items[i], &finished[i]);
+    flight->count = 0;
     flight_end(flight);
+}
+
+/* finished NULL: nobody will ever know. The owner may look at what is pending when it is told. */
+static void item_end(struct settler *settler, struct settle_item *item,
+                     const struct finished *finished)
+{
+    settler->pending--;
+    settler->pending_bytes -= item->texts.len;
+    if (finished) item->done(item->arg, finished);
+    buf_close(&item->texts);
+    free(item);
 }
 
 static void flight_end(struct flight *flight)
 {
     struct settler *settler = flight->settler;
-    for (size_t i = 0; i < flight->count; i++) {
-        settler->pending--;
-        settler->pending_bytes -= flight->items[i]->texts.len;
-        buf_close(&flight->items[i]->texts);
-        free(flight->items[i]);
-    }
+    for (size_t i = 0; i < flight->count; i++) item_end(settler, flight->items[i], NULL);
     batch_flight_done(&settler->batch);
     timer_close(&flight->repeat, on_flight_closed);
 }

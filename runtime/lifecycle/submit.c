@@ -27,6 +27,7 @@ struct flight {
     size_t count;
     struct submit_item **items; /* in the order of the statement */
     unsigned tries;
+    bool again; /* an earlier try may have committed some of it */
 };
 
 static void flush(struct batch *batch, struct list *items, size_t count);
@@ -97,6 +98,7 @@ static void on_inserted(void *arg, const struct inserted *inserted, size_t count
     } else if (err->code == ERR_DATA && flight->count > 1) {
         flight_halve(flight);
     } else if (unknown && flight->tries++ < 3) {
+        flight->again = true;
         flight_send(flight); /* the ids are the same: what had committed answers "duplicate" */
     } else {
         flight_fail(flight, err);
@@ -110,6 +112,7 @@ static void flight_halve(struct flight *flight)
     struct flight *rest = flight_new(flight->submitter, flight->count - half);
     for (size_t i = half; i < flight->count; i++) rest->items[i - half] = flight->items[i];
     flight->count = half;
+    flight->again = rest->again = true; /* it is several statements: the first may stand */
     flight->submitter->batch.flights++; /* two flights now end where one was counted */
     flight_send(flight);
     flight_send(rest);
@@ -134,9 +137,9 @@ static void flight_answer(struct flight *flight, const struct inserted *inserted
     if (up && earliest_us) broker_wake_keeper(broker, earliest_us);
     free(hints);
     for (size_t i = 0; i < flight->count; i++) {
-        bool again = flight->tries > 0 && inserted[i].verdict == INSERT_DUPLICATE &&
-                     ident_equal(&inserted[i].id, &flight->items[i]->box->submission.id);
-        struct submit_answer answer = { .verdict = again ? INSERT_NEW : inserted[i].verdict,
+        bool mine = flight->again && inserted[i].verdict == INSERT_DUPLICATE &&
+                    ident_equal(&inserted[i].id, &flight->items[i]->box->submission.id);
+        struct submit_answer answer = { .verdict = mine ? INSERT_NEW : inserted[i].verdict,
                                         .id = inserted[i].id,
                                         .deferred = !up };
         item_end(flight->items[i], &answer, NULL);

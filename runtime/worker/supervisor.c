@@ -23,6 +23,7 @@
 
 #define TICK_US 1000000
 #define LEAVE_US 7000000 /* over the grace: then the runners are killed */
+#define LAST_WORDS_US 3000000 /* for the deaths of runners that have left */
 
 static bool prepare(struct supervisor *supervisor, const struct supervisor_options *options,
                     struct err *err);
@@ -321,8 +322,12 @@ void supervisor_changed(struct supervisor *supervisor)
         idle += child->proc != NULL && child->idle;
     }
     if (supervisor->draining) {
-        bool gone = living == 0 && supervisor->deaths == 0;
-        if (gone) loop_stop(&supervisor->loop);
+        if (living > 0) return;
+        if (supervisor->deaths == 0) {
+            loop_stop(&supervisor->loop);
+        } else { /* Postgres may be away; if so the keeper of another worker finds the rows */
+            timer_start(&supervisor->leave, LAST_WORDS_US);
+        }
         return;
     }
     if (living < supervisor->processes) {
@@ -357,7 +362,7 @@ void supervisor_drain(struct supervisor *supervisor, int64_t grace_us)
 static void on_leave(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, leave);
-    if (list_is_empty(&supervisor->children)) { /* Postgres is away: the sweep will find the rows */
+    if (list_is_empty(&supervisor->children)) {
         loop_stop(&supervisor->loop);
         return;
     }

@@ -186,6 +186,11 @@ static void a_retried_task_is_listed_by_its_new_status(void **state)
     AWAIT(ledger_retry(ledger_a, &six[3], 1, on_operate, NULL));
     assert_string_equal(found((struct task_filter){ .statuses = "FAILURE" }), "");
     assert_string_equal(found((struct task_filter){ .statuses = "PENDING" }), "5430");
+    struct ident owner = worker_living("v");
+    struct finish success = finish_of(six[3], started_by(&owner, six[3], 1), TASK_SUCCESS);
+    finish_one(&owner, &success);
+    assert_string_equal(found((struct task_filter){ .statuses = "FAILURE" }), "");
+    assert_string_equal(found((struct task_filter){ .statuses = "SUCCESS" }), "32");
 }
 
 static void the_total_is_exact_to_ten_thousand(void **state)

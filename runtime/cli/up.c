@@ -1,0 +1,210 @@
+/* up.c: everything on this machine: private Redis and Postgres (unless configured), the schema, a worker, in the foreground.
+ *
+ *   place -> servers -> run.json -> schema -> worker -> [signal or somebody ends] -> worker drains -> Postgres, Redis end
+ * The start reads downwards; afterwards one state, `leaving`, and what is still running decide. Ctrl-C reaches only this process (the others have
+ * sessions of their own), so the order of the end is ours; a second one hurries the worker. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/up_place.h"
+#include "cli/up_servers.h"
+#include "lifecycle/await.h"
+
+#define UP_QUEUES "high_priority,default,low_priority,testing"
+
+struct up {
+    struct app *app;
+    struct place place;
+    struct proc *redis, *postgres, *worker;
+    bool has_place, leaving;
+    int status;
+    uv_signal_t signals[3];
+    size_t signal_count;
+};
+
+static int run(struct app *app, const struct cli_args *args);
+static bool start_servers(struct up *up, struct err *err);
+static bool is_private(const struct config *config, enum setting first, enum setting last);
+static bool make_schema(struct up *up, struct err *err);
+static bool start_worker(struct up *up, struct err *err);
+static void watch_signals(struct up *up);
+static void say_what_runs(const struct up *up);
+static void on_signal(uv_signal_t *handle, int number);
+static void on_end(void *arg, struct proc *proc, struct proc_exit how);
+static void leave(struct up *up);
+
+static const struct cli_option options[] = { { 0 } };
+
+const struct command command_up = {
+    .name = "up",
+    .usage = "",
+    .summary = "everything on this machine: private Redis and Postgres, schema, worker",
+    .details = "Servers are private to this folder: their data lie under .ctutor/ (or where run.json\n"
+               "there says), they listen on unix sockets only, and commands in this folder and below\n"
+               "find them. A Redis or Postgres that is configured is used instead. Ctrl-C stops all;\n"
+               "the next `up` starts again on the old data.\n\n"
+               "Example:\n"
+               "  ctutor-run up\n",
+    .options = options,
+    .run = run,
+};
+
+static int run(struct app *app, const struct cli_args *args)
+{
+    struct up up = { .app = app };
+    struct err err;
+    if (!cli_expect_words(&command_up, args, 0, 0, &err)) return app_fail(app, &err);
+    signal(SIGPIPE, SIG_IGN);
+    proc_init(&app->loop, true);
+    watch_signals(&up);
+    if (start_servers(&up, &err) && make_schema(&up, &err) && start_worker(&up, &err)) {
+        say_what_runs(&up);
+    } else {
+        up.status = app_fail(app, &err);
+        leave(&up);
+    }
+    while (up.redis || up.postgres || up.worker) loop_turn(&app->loop, true);
+    if (up.has_place) output_note("everything is stopped; the data are kept in %s", up.place.base);
+    for (size_t i = 0; i < up.signal_count; i++) uv_close((uv_handle_t *)&up.signals[i], NULL);
+    loop_turn(&app->loop, false);
+    proc_close();
+    if (up.has_place) place_close(&up.place);
+    return up.status;
+}
+
+static bool start_servers(struct up *up, struct err *err)
+{
+    struct app *app = up->app;
+    bool redis = is_private(app->config, SET_REDIS_URL, SET_REDIS_DB);
+    bool postgres = is_private(app->config, SET_DATABASE_URL, SET_POSTGRES_DB);
+    if (!redis && !postgres) return true;
+    if (!place_open(&up->place, err)) {
+        place_close(&up->place);
+        return false;
+    }
+    up->has_place = true;
+    if ((redis && !redis_server_start(&up->place, on_end, up, &up->redis, err)) ||
+        (postgres &&
+         !postgres_server_start(&app->loop, &up->place, on_end, up, &up->postgres, err)) ||
+        !place_tell(&up->place, redis, postgres, err)) {
+        return false;
+    }
+    config_free(app->config); /* read again: run.json counts now */
+    app->config = NULL;
+    return config_load(&app->config, err);
+}
+
+/* No setting of the group comes from a person. */
+static bool is_private(const struct config *config, enum setting first, enum setting last)
+{
+    for (int i = (int)first; i <= (int)last; i++) {
+        enum setting_origin origin = config_origin(config, (enum setting)i);
+        if (origin != ORIGIN_DEFAULT && origin != ORIGIN_CTUTOR_DIR) return false;
+    }
+    return true;
+}
+
+static bool make_schema(struct up *up, struct err *err)
+{
+    struct await await = { 0 };
+    if (!app_open_ledger(up->app, err)) return false;
+    ledger_migrate(up->app->ledger, await_done, &await);
+    bool good = await_run(&up->app->loop, &await, err) || err_wrap(err, "schema");
+    ledger_free(up->app->ledger); /* the worker has its own */
+    up->app->ledger = NULL;
+    return good;
+}
+
+static bool start_worker(struct up *up, struct err *err)
+{
+    char self[PATH_MAX] = "";
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
+        return err_set(err, ERR_IO, "/proc/self/exe: %s", strerror(errno));
+    }
+    bool chosen = config_origin(up->app->config, SET_QUEUES) != ORIGIN_DEFAULT;
+    const char *argv[] = { self, "worker", "start", chosen ? NULL : "--queues", UP_QUEUES, NULL };
+    int fds[] = { -1, STDOUT_FILENO, STDERR_FILENO };
+    struct proc_options worker = PROC_OPTIONS;
+    worker.argv = argv;
+    worker.env = (const char *const *)environ; /* the user's own; the passwords of private servers lie in files */
+    worker.fds = fds;
+    worker.fd_count = COUNT_OF(fds);
+    worker.death_signal = SIGTERM;
+    return proc_start(&worker, on_end, up, &up->worker, err);
+}
+
+static void say_what_runs(const struct up *up)
+{
+    char *redis = config_redis_shown(up->app->config);
+    char *postgres = config_postgres_shown(up->app->config);
+    output_note("Redis     %s%s", redis, up->redis ? "" : " (configured)");
+    output_note("Postgres  %s%s", postgres, up->postgres ? "" : " (configured)");
+    output_note("worker    pid %d, tasks from %s", (int)proc_pid(up->worker),
+                config_text(up->app->config, SET_TASKS_DIR));
+    output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another terminal, this folder)");
+    output_note("Ctrl-C stops everything, the data are kept");
+    free(redis);
+    free(postgres);
+}
+
+static void watch_signals(struct up *up)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        uv_signal_init(&up->app->loop.uv, &up->signals[i]);
+        up->signals[i].data = up;
+        uv_signal_start(&up->signals[i], on_signal, numbers[i]);
+        up->signal_count++;
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct up *up = handle->data;
+    int tty = number == SIGHUP ? open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC) : -1;
+    bool reload = number == SIGHUP && !(tty < 0 && errno == EIO); /* EIO: the terminal is gone */
+    if (tty >= 0) close(tty);
+    if (reload) {
+        if (up->worker) proc_signal(up->worker, SIGHUP);
+        return;
+    }
+    if (up->leaving && up->worker) proc_signal(up->worker, SIGTERM);
+    leave(up);
+}
+
+/* Ends what may end now: the worker first, then the servers it needs. */
+static void leave(struct up *up)
+{
+    bool first = !up->leaving;
+    up->leaving = true;
+    if (up->worker) {
+        if (first) proc_signal(up->worker, SIGTERM);
+        return;
+    }
+    if (up->postgres) proc_signal(up->postgres, SIGINT);
+    if (up->redis) proc_signal(up->redis, SIGTERM);
+}
+
+static void on_end(void *arg, struct proc *proc, struct proc_exit how)
+{
+    struct up *up = arg;
+    const char *name = proc == up->worker ? "the worker" : proc == up->redis ? "Redis" : "Postgres";
+    struct proc **slot = proc == up->worker ? &up->worker : proc == up->redis ? &up->redis : &up->postgres;
+    *slot = NULL;
+    if (!up->leaving) {
+        output_note("%s ended by itself (%s %d): stopping everything%s%s", name,
+                    how.signal ? "signal" : "status", how.signal ? how.signal : how.code,
+                    up->has_place ? "; logs are in " : "", up->has_place ? up->place.ctutor : "");
+        up->status = slot == &up->worker && how.code > 0 ? how.code : 1;
+    }
+    if (slot == &up->worker || !up->leaving) leave(up);
+}
