@@ -183,9 +183,9 @@ static bool confirm(const struct cli_args *args, const struct verb *verb, size_t
     char answer[16] = "";
     if (cli_has(args, "yes")) return true;
     if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1)
-        return err_set(err, ERR_INPUT, "%zu tasks match: confirm with --yes (--dry-run only looks)",
+        return err_set(err, ERR_INPUT, "%zu match: confirm with --yes (--dry-run only looks)",
                        count);
-    fprintf(stderr, "%s %zu tasks? [y/N] ", verb->word, count);
+    fprintf(stderr, "%s %zu task%s? [y/N] ", verb->word, count, count == 1 ? "" : "s");
     if (fgets(answer, sizeof answer, stdin) && (*answer == 'y' || *answer == 'Y')) return true;
     return err_set(err, ERR_INPUT, "nothing was done");
 }
@@ -253,7 +253,7 @@ static void print_tally(struct app *app, const struct verb *verb, size_t matched
         jsonw_key_int(&w, "refused", tally->refused);
         jsonw_object_end(&w);
     } else if (dry_run) {
-        buf_addf(&out, "%zu tasks match, nothing was done", matched);
+        buf_addf(&out, "%zu match, nothing was done", matched);
     } else {
         buf_addf(&out, "%zu matched; %s: %lld done, %lld refused", matched, verb->word,
                  (long long)tally->done, (long long)tally->refused);

@@ -108,10 +108,12 @@ int submit_bulk(struct app *app, const struct cli_args *args)
         output_note("warning: Redis is away; %lld tasks are accepted and handed out later",
                     (long long)bulk.deferred);
     if (bulk.refused)
-        output_note("%lld of %lld lines refused", (long long)bulk.refused,
+        output_note("%lld of %lld lines not accepted", (long long)bulk.refused,
                     (long long)bulk.line_count);
     int status = failed ? err_exit_status(err.code) : bulk.refused ? 2 : 0;
-    if (failed) output_note("%s", err.text);
+    if (failed)
+        output_note("stopped at line %lld, what follows is not submitted: %s",
+                    (long long)bulk.line_count, err.text);
     bulk_close(&bulk);
     return status;
 }
@@ -236,6 +238,7 @@ static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, c
         err_set(&err, ERR_INPUT, "it has no task_name");
     } else if (!find_entry(bulk, name, &entry, &err)) {
         if (err.code == ERR_STORE) bulk->has_lost_store = true;
+        if (err.code == ERR_STORE) bulk->err = err;
     } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box, &errors,
                           &err)) {
         return box;
@@ -274,8 +277,15 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
     line->is_done = true;
     if (answer) line->answer = *answer;
     if (answer && answer->verdict == INSERT_NEW && answer->deferred) bulk->deferred++;
-    if (submit_answer_is_good(bulk->app, answer, err, &line->id, &line->err)) return;
-    if (line->err.code == ERR_STORE) bulk->has_lost_store = true;
+    if (err && err->code == ERR_STORE) {
+        char id[IDENT_TEXT_SIZE];
+        ident_text(&line->id, id);
+        err_set(&line->err, ERR_STORE, "not known whether it was accepted: its id would be %s", id);
+        bulk->err = *err;
+        bulk->has_lost_store = true;
+    } else {
+        (void)!submit_answer_is_good(bulk->app, answer, err, &line->id, &line->err);
+    }
 }
 
 /* Prints in order; what is behind a line that is under way waits. */
@@ -309,7 +319,6 @@ static void print_refused(struct bulk *bulk, const struct bulk_line *line)
 {
     bulk->refused++;
     output_plain_note("line %lld: %s", (long long)line->number, line->err.text);
-    if (line->err.code == ERR_STORE) bulk->err = line->err;
     if (!bulk->app->json) return;
     output_error_json(&bulk->out, line->err.text, app_error_code(line->err.code), line->fields,
                       line->field_count);

@@ -251,34 +251,23 @@ class RedisError(Exception):
 # ---- the installation -----------------------------------------------------------------------
 
 
-class Installation:
-    """See above. tasks: a folder whose files are copied into its tasks.d."""
+class Folder:
+    """A working directory with tasks.d, settings and the program: no stores. tasks: a folder whose
+    files are copied into its tasks.d."""
 
-    def __init__(self, tasks=None, postgres_options=()):
+    def __init__(self, tasks=None):
         self.root = tempfile.mkdtemp(prefix="ctj-", dir="/tmp")
         os.chmod(self.root, 0o711)
         self.work = self._folder("work")
         self.tmp = self._folder("tmp")
         self.tasks_dir = self._folder("work/tasks.d")
-        self.namespace = "ctutor"
-        self.workers = []
         self.commands = []
         self.stack = contextlib.ExitStack()
         self.stack.callback(shutil.rmtree, self.root, True)
-        try:
-            if tasks:
-                shutil.copytree(tasks, self.tasks_dir, dirs_exist_ok=True)
-            self._start_redis()
-            self._start_postgres(postgres_options)
-        except BaseException:
-            self.close()
-            raise
-        self.env = {
-            "PATH": os.environ["PATH"], "HOME": self.work, "TMPDIR": self.tmp, "LC_ALL": "C.UTF-8",
-            "REDIS_URL": "unix://" + self.redis_socket,
-            "DATABASE_URL": "host=%s user=postgres dbname=codeability" % self.postgres_dir,
-            "CTUTOR_LOG": "info",
-        }
+        if tasks:
+            shutil.copytree(tasks, self.tasks_dir, dirs_exist_ok=True)
+        self.env = {"PATH": os.environ["PATH"], "HOME": self.work, "TMPDIR": self.tmp,
+                    "LC_ALL": "C.UTF-8"}
         for name in os.environ:
             if name.endswith("SAN_OPTIONS"):
                 self.env[name] = os.environ[name]
@@ -290,17 +279,84 @@ class Installation:
         self.close()
 
     def close(self):
-        for process in [worker.process for worker in self.workers] + self.commands:
+        for process in self.commands:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        self.workers, self.commands = [], []
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
+        self.commands = []
         self.stack.close()
 
     def _folder(self, name):
         path = os.path.join(self.root, name)
         os.mkdir(path, 0o700)
         return path
+
+    def _env(self, changes):
+        env = {**self.env, **(changes or {})}
+        return {name: value for name, value in env.items() if value is not None}
+
+    def task(self, name, text):
+        """Writes tasks.d/NAME.lua; its path."""
+        path = os.path.join(self.tasks_dir, name if name.endswith(".lua") else name + ".lua")
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        with open(path + ".new", "w") as file:
+            file.write(text)
+        os.chmod(path + ".new", 0o644)
+        os.rename(path + ".new", path)
+        return path
+
+    def run(self, *args, input=None, seconds=60, cwd=None, env=None):
+        """A command, until it ends. env: changes; None as a value takes a variable away."""
+        argv = [PROGRAM, *map(str, args)]
+        began = time.monotonic()
+        try:
+            done = subprocess.run(
+                argv, cwd=cwd or self.work, env=self._env(env), timeout=seconds,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                preexec_fn=_before_exec(),
+                **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}))
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError("%s does not end\n%s\n%s" % (" ".join(argv), late.stdout, late.stderr))
+        return Done(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+    def start(self, *args, cwd=None, env=None, **options):
+        """A command that goes on: Popen with pipes; ended with the installation at the latest."""
+        process = subprocess.Popen(
+            [PROGRAM, *map(str, args)], cwd=cwd or self.work, env=self._env(env),
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+               "text": True, "start_new_session": True, "preexec_fn": _before_exec(), **options})
+        self.commands.append(process)
+        return process
+
+class Installation(Folder):
+    """A folder with Redis, Postgres and workers: see above."""
+
+    def __init__(self, tasks=None, postgres_options=()):
+        super().__init__(tasks)
+        self.namespace = "ctutor"
+        self.workers = []
+        try:
+            self._start_redis()
+            self._start_postgres(postgres_options)
+        except BaseException:
+            self.close()
+            raise
+        self.env.update({
+            "REDIS_URL": "unix://" + self.redis_socket,
+            "DATABASE_URL": "host=%s user=postgres dbname=codeability" % self.postgres_dir,
+            "CTUTOR_LOG": "info",
+        })
+
+    def close(self):
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+        self.workers = []
+        super().close()
 
     # -- stores --
 
@@ -395,39 +451,6 @@ class Installation:
 
     # -- the program --
 
-    def task(self, name, text):
-        """Writes tasks.d/NAME.lua; its path."""
-        path = os.path.join(self.tasks_dir, name if name.endswith(".lua") else name + ".lua")
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        with open(path + ".new", "w") as file:
-            file.write(text)
-        os.chmod(path + ".new", 0o644)
-        os.rename(path + ".new", path)
-        return path
-
-    def run(self, *args, input=None, seconds=60, cwd=None, env=None):
-        """A command, until it ends. env: changes; None as a value takes a variable away."""
-        argv = [PROGRAM, *map(str, args)]
-        began = time.monotonic()
-        try:
-            done = subprocess.run(
-                argv, cwd=cwd or self.work, env=self._env(env), timeout=seconds,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                preexec_fn=_before_exec(),
-                **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}))
-        except subprocess.TimeoutExpired as late:
-            raise AssertionError("%s does not end\n%s\n%s" % (" ".join(argv), late.stdout, late.stderr))
-        return Done(argv, done.returncode, done.stdout, done.stderr, time.monotonic() - began)
-
-    def start(self, *args, cwd=None, env=None, **options):
-        """A command that goes on: Popen with pipes; ended with the installation at the latest."""
-        process = subprocess.Popen(
-            [PROGRAM, *map(str, args)], cwd=cwd or self.work, env=self._env(env),
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-               "text": True, "start_new_session": True, "preexec_fn": _before_exec(), **options})
-        self.commands.append(process)
-        return process
-
     def submit(self, *args, **options):
         """The id of a new task."""
         return self.run("submit", *args, **options).expect(0).out.strip()
@@ -468,10 +491,6 @@ class Installation:
         status = worker.stop()
         if status != 0:
             raise AssertionError("the worker left with %d:\n%s" % (status, worker.log()))
-
-    def _env(self, changes):
-        env = {**self.env, **(changes or {})}
-        return {name: value for name, value in env.items() if value is not None}
 
     # -- afterwards --
 
