@@ -161,11 +161,8 @@ static bool is_queue_served(const struct buf *workers, const char *queue)
 
 static int wait_for_result(struct app *app, const struct cli_args *args, const struct ident *id)
 {
-    struct wait_options wait = { .at_most_us = -1 };
+    struct wait_options wait = { .tells_id = true, .at_most_us = -1 };
     struct err err;
-    char text[IDENT_TEXT_SIZE];
-    ident_text(id, text);
-    output_plain_note("%s", text);
     if (!cli_duration(args, "wait", &wait.at_most_us, &err) ||
         !wait_until_final(app, id, &wait, &err))
         return app_fail(app, &err);

@@ -66,6 +66,7 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
 {
     struct wait wait = { .app = app, .options = options, .id = *id, .percent = -1 };
     wait_open(&wait);
+    if (options->tells_id) output_plain_note("%s", wait.id_text);
     int64_t deadline_us = options->at_most_us < 0 ? INT64_MAX : wait.begin_us + options->at_most_us;
     while (!wait.ended && !wait.is_interrupted && clock_boot_us() < deadline_us) {
         int64_t now_us = clock_boot_us();

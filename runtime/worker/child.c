@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -40,8 +39,7 @@ void child_start(struct supervisor *supervisor)
     child->began_us = clock_boot_us();
     ident_text(&child->incarnation, id);
     child->run_directory = xasprintf("%s/%s", supervisor->base_directory, id);
-    bool good = mkdir(child->run_directory, 0700) == 0 ||
-                err_set(&err, ERR_IO, "cannot make %s: %s", child->run_directory, strerror(errno));
+    bool good = run_directory_make(child->run_directory, &child->directory_fd, &err);
     good = good && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ||
                     err_set(&err, ERR_IO, "socketpair: %s", strerror(errno)));
     good = good && shared_make(&shared_fd, &child->shared, &err);
@@ -298,6 +296,7 @@ static void child_unref(struct child *child)
     if (--child->references > 0) return;
     list_del(&child->node);
     shared_unmap(child->shared);
+    if (child->directory_fd >= 0) close(child->directory_fd);
     free(child->run_directory);
     free(child->stats);
     free(child);

@@ -1,7 +1,8 @@
 /* reload.c: tasks.d -> checker process -> snapshot -> every runner -> catalogue.
  *
- *   reload_start -> checker runs aside -> on_checked -> runners load -> all LOADED -> publish -> answers
- * The catalogue is written last: what it says, somebody serves. One reload at a time; a request meanwhile begins another when this one is done. */
+ *   reload_start -> checker runs aside -> on_checked -> runners load -> all LOADED -> publish ->
+ * answers The catalogue is written last: what it says, somebody serves. One reload at a time; a
+ * request meanwhile begins another when this one is done. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,9 +13,11 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "script/snapshot.h"
 #include "worker/supervisor_private.h"
 
-#define CHECKER_US 60000000 /* 2 s a file is the checker's own limit; this is for one that is stuck */
+#define CHECKER_US                                                                                 \
+    60000000 /* 2 s a file is the checker's own limit; this is for one that is stuck */
 
 static bool spawn_checker(struct supervisor *supervisor, struct err *err);
 static int memory_file(const struct buf *bytes);
@@ -152,8 +155,7 @@ static void log_report(const struct checked *checked)
 
 static void distribute(struct supervisor *supervisor)
 {
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (child->channel_open) child_send_generation(child);
     }
@@ -162,8 +164,7 @@ static void distribute(struct supervisor *supervisor)
 void reload_child_loaded(struct supervisor *supervisor)
 {
     if (!supervisor->publishing) return;
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         bool counts = child->proc && child->ready && !child->killed;
         if (counts && child->generation != supervisor->generation) return;
@@ -179,22 +180,27 @@ static void publish(struct supervisor *supervisor)
     publish_carried(supervisor);
 }
 
+/* What this worker carries is its snapshot: that has also the tasks whose file failed and whose old
+ * version goes on. */
 static void publish_carried(struct supervisor *supervisor)
 {
-    json_t *root = json_loadb(supervisor->checked.catalogue.data, supervisor->checked.catalogue.len,
-                              0, NULL);
-    const json_t *entries = json_object_get(root, "entries");
-    size_t count = json_array_size(entries);
-    const char **names = xcalloc(count + 1, sizeof *names);
-    for (size_t i = 0; i < count; i++) {
-        names[i] = json_string_value(json_object_get(json_array_get(entries, i), "name"));
+    struct snapshot snapshot = { 0 };
+    struct err err;
+    if (!snapshot_decode(supervisor->snapshot.data, supervisor->snapshot.len, &snapshot, &err)) {
+        log_error("what this worker carries is not written: %s", err.text);
+        return;
     }
+    const char **names = xcalloc(snapshot.task_count + 1, sizeof *names);
+    for (size_t i = 0; i < snapshot.task_count; i++) names[i] = snapshot.tasks[i].name;
+    json_t *root =
+        json_loadb(supervisor->checked.catalogue.data, supervisor->checked.catalogue.len, 0, NULL);
     supervisor->reload_errors = (int64_t)json_array_size(json_object_get(root, "errors"));
     char *version = xasprintf("generation %u", supervisor->generation);
     ledger_worker_carries(supervisor->ledger, &supervisor->incarnation, names, version, NULL, NULL);
     free(version);
     free(names);
     json_decref(root);
+    snapshot_close(&snapshot);
 }
 
 static void on_published(void *arg, int64_t count, bool unknown, const struct err *err)

@@ -189,6 +189,7 @@ static bool register_self(struct supervisor *supervisor, struct err *err)
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (file && fscanf(file, "%63s", boot_id) != 1) boot_id[0] = '\0';
     if (file) fclose(file);
+    run_directories_sweep(supervisor->base_directory);
     corpses_bury(supervisor);
     struct worker_row row = { .incarnation = supervisor->incarnation,
                               .name = supervisor->name,
@@ -384,6 +385,7 @@ static void close_down(struct supervisor *supervisor)
     if (supervisor->ledger) ledger_free(supervisor->ledger);
     if (supervisor->keeper_ledger) ledger_free(supervisor->keeper_ledger);
     if (supervisor->broker) broker_free(supervisor->broker);
+    if (supervisor->serving) run_directories_sweep(supervisor->base_directory);
     if (supervisor->base_directory) rmdir(supervisor->base_directory); /* only when empty */
     for (size_t i = 0; supervisor->serving && i < COUNT_OF(supervisor->signals); i++) {
         uv_close((uv_handle_t *)&supervisor->signals[i], on_signal_closed);

@@ -23,6 +23,7 @@ struct child { /* one runner process; a replacement is a new struct */
     struct channel channel;
     struct shared *shared;
     char *run_directory;
+    int directory_fd;        /* holds its lock: who can take it knows that we are gone */
     char *stats;             /* JSON, for the heartbeat */
     uint32_t generation;     /* that it serves */
     bool ready, idle, beaten, draining, timed_out, killed;
@@ -76,6 +77,9 @@ struct child *child_find(struct supervisor *supervisor, const struct ident *inca
 /* death.c */
 void death_write(struct supervisor *supervisor, const struct ident *incarnation, const struct ident *culprit, bool timed_out, char *takes_directory);
 void corpses_bury(struct supervisor *supervisor); /* what died on this host with nobody left to say so */
+/* run_directory.c */
+MUSTUSE bool run_directory_make(const char *path, int *fd, struct err *err); /* locked while fd is open */
+void run_directories_sweep(const char *base); /* removes those whose supervisor is gone, after killing what they left running */
 /* reload.c */
 void reload_init(struct supervisor *supervisor);
 void reload_start(struct supervisor *supervisor, const struct ident *request); /* request NULL: a signal */

@@ -26,6 +26,7 @@ local compare   = require "grading.compare"
 
 local M = {}
 
+local OUTPUT_MOST = 16 * 1024 ^ 2 -- it is held in memory
 local UNIT = { [""] = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3 }
 
 local function bytes(value)
@@ -158,7 +159,7 @@ function M.read(directory, params)
   plan.limits = {
     time   = tighter(params.time_limit, plan.limits.time),
     memory = tighter(bytes(params.memory_limit), plan.limits.memory and bytes(plan.limits.memory)),
-    output = tighter(bytes(params.output_limit), plan.limits.output and bytes(plan.limits.output)),
+    output = math.min(OUTPUT_MOST, tighter(bytes(params.output_limit), plan.limits.output and bytes(plan.limits.output))),
   }
   return plan
 end

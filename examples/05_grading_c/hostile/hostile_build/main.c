@@ -1,0 +1,2 @@
+/* The compiler itself is the victim: it would read for ever. */
+#include "/dev/zero"
