@@ -1,4 +1,5 @@
-/* bindings.h: the modules that tasks see, one C file each; the composition root hands this table to the script floor. */
+/* bindings.h: the modules that tasks see, one C file each; the composition root hands this table to
+ * the script floor. */
 #pragma once
 #include <stddef.h>
 

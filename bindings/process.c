@@ -147,12 +147,13 @@ static int process_start(lua_State *L)
         .gid = (gid_t)-1,
     };
     struct program_spec spec = { .options = &options,
-                               .marker = run_marker(run),
-                               .timeout_us = (int64_t)lua_tonumber(L, 6),
-                               .max_output = (size_t)lua_tonumber(L, 7) };
+                                 .marker = run_marker(run),
+                                 .timeout_us = (int64_t)lua_tonumber(L, 6),
+                                 .max_output = (size_t)lua_tonumber(L, 7) };
     lua_pushstring(L, spec.marker);
     lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
-    if (run_host(run)->worker_marker) { /* for the next worker of this machine, should all of this one die at once */
+    if (run_host(run)->worker_marker) { /* for the next worker of this machine, should all of this
+                                           one die at once */
         lua_pushstring(L, run_host(run)->worker_marker);
         lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
     }

@@ -1,7 +1,7 @@
 /* program.c: see program.h.
  *
- *   program_start -> RUNNING --on_exit--------------> sweep --on_swept--> both outputs at their end,
- * or --> program_close -> on_closed -> done
+ *   program_start -> RUNNING --on_exit--------------> sweep --on_swept--> both outputs at their
+ * end, or --> program_close -> on_closed -> done
  *                     \--on_timer, program_abandon--> sweep --on_exit-->  DRAIN_US later
  *
  * A sweep (in the thread pool, it takes milliseconds) kills everything the process started: also
@@ -58,14 +58,15 @@ struct pipes {
 static void pipes_init(struct pipes *pipes);
 static bool pipes_open(struct pipes *pipes, bool with_input);
 static void pipes_close(struct pipes *pipes);
-static void program_watch(struct program *program, struct pipes *pipes, const struct program_spec *spec);
+static void program_watch(struct program *program, struct pipes *pipes,
+                          const struct program_spec *spec);
 static void program_sweep(struct program *program);
 static void program_advance(struct program *program);
 static void program_close(struct program *program);
 static void on_exit_seen(void *arg, struct proc *proc, struct proc_exit how);
 
-bool program_start(struct loop *loop, const struct program_spec *spec, program_done_fn *done, void *arg,
-                 struct program **out, struct err *err)
+bool program_start(struct loop *loop, const struct program_spec *spec, program_done_fn *done,
+                   void *arg, struct program **out, struct err *err)
 {
     struct pipes pipes;
     pipes_init(&pipes);
@@ -106,7 +107,8 @@ fail:
 void program_abandon(struct program *program)
 {
     program->done = NULL;
-    if (!program->exited) kill(-program->pid, SIGKILL); /* most of it, at once; the sweep is thorough */
+    if (!program->exited)
+        kill(-program->pid, SIGKILL); /* most of it, at once; the sweep is thorough */
     program_sweep(program);
     program_advance(program);
 }
@@ -153,7 +155,8 @@ static void on_written(uv_write_t *write, int status);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_output(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf);
 
-static void program_watch(struct program *program, struct pipes *pipes, const struct program_spec *spec)
+static void program_watch(struct program *program, struct pipes *pipes,
+                          const struct program_spec *spec)
 {
     timer_init(program->loop, &program->timer, on_timer);
     program->open_handles = 1;
@@ -272,8 +275,8 @@ static void on_closed(struct program *program);
 static void program_close(struct program *program)
 {
     program->closing = true;
-    uv_handle_t *pipes[] = { (uv_handle_t *)&program->outputs[0], (uv_handle_t *)&program->outputs[1],
-                             (uv_handle_t *)&program->input };
+    uv_handle_t *pipes[] = { (uv_handle_t *)&program->outputs[0],
+                             (uv_handle_t *)&program->outputs[1], (uv_handle_t *)&program->input };
     size_t count = program->input_text != NULL ? 3 : 2;
     for (size_t i = 0; i < count; i++) {
         if (!uv_is_closing(pipes[i])) uv_close(pipes[i], on_handle_closed);

@@ -12,7 +12,7 @@
 #include "io/proc.h"
 #include "loop/loop.h"
 
-struct program_spec {                     /* borrowed for program_start only */
+struct program_spec {                   /* borrowed for program_start only */
     const struct proc_options *options; /* fds are set by program_start */
     const char *marker;                 /* of the run: "CTUTOR_RUN=..." */
     const char *input;                  /* stdin; NULL: /dev/null */
@@ -35,7 +35,7 @@ struct program; /* opaque */
 typedef void program_done_fn(void *arg, struct program_report *report);
 
 /* False + err: not started, done will not run. */
-MUSTUSE bool program_start(struct loop *loop, const struct program_spec *spec, program_done_fn *done,
-                         void *arg, struct program **out, struct err *err);
+MUSTUSE bool program_start(struct loop *loop, const struct program_spec *spec,
+                           program_done_fn *done, void *arg, struct program **out, struct err *err);
 /* Kills it with everything it started, at once; done will not run. */
 void program_abandon(struct program *program);

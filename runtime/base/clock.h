@@ -1,5 +1,6 @@
 /* clock.h: the only source of time. Any thread.
- * boot: CLOCK_BOOTTIME, counts through suspend: leases and deadlines. wall: CLOCK_REALTIME: only to show and to make ids. */
+ * boot: CLOCK_BOOTTIME, counts through suspend: leases and deadlines. wall: CLOCK_REALTIME: only to
+ * show and to make ids. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +15,8 @@ int64_t clock_mono_us(void); /* CLOCK_MONOTONIC, for benchmarks and loop lag */
 #define DURATION_NONE (-1)
 /* "250ms" "10s" "5m" "2h" "1d" or a bare number of seconds ("1.5") -> microseconds, 0..10 years. */
 MUSTUSE bool duration_parse(const char *text, int64_t *us, struct err *err);
-/* The shortest exact spelling that duration_parse reads back: 300000000 -> "5m". Gives malloc'd text. */
+/* The shortest exact spelling that duration_parse reads back: 300000000 -> "5m". Gives malloc'd
+ * text. */
 char *duration_text(int64_t us);
 
 #define TIME_TEXT_SIZE 32

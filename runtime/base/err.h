@@ -1,12 +1,13 @@
 /* err.h: what went wrong, in words for a person and a code for the edge.
  *
- * Use: a fallible function returns bool and fills a `struct err` that the caller owns (on its stack, or embedded). Each layer that
- * knows more adds it with err_wrap; only the edge (cli, http, settle) decides wording and exit status. Any thread. */
+ * Use: a fallible function returns bool and fills a `struct err` that the caller owns (on its
+ * stack, or embedded). Each layer that knows more adds it with err_wrap; only the edge (cli, http,
+ * settle) decides wording and exit status. Any thread. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MUSTUSE __attribute__((warn_unused_result))
+#define MUSTUSE                 __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 
 enum err_code {
@@ -25,8 +26,8 @@ enum err_code {
     ERR_RETRY,       /* deadlock or serialisation failure: repeat the statement */
     ERR_FULL,        /* a queue is at CTUTOR_MAX_WAITING (exit 3, REST 503) */
     ERR_NOMEM,
-    ERR_IO,          /* a file, pipe or process failed */
-    ERR_INTERNAL     /* our bug */
+    ERR_IO,      /* a file, pipe or process failed */
+    ERR_INTERNAL /* our bug */
 };
 
 struct err {
@@ -34,7 +35,8 @@ struct err {
     char text[1000];
 };
 
-/* Fill and return false, so that `return err_set(err, ...)` reads well. err may be NULL. Text is cut at the buffer, on a UTF-8 border. */
+/* Fill and return false, so that `return err_set(err, ...)` reads well. err may be NULL. Text is
+ * cut at the buffer, on a UTF-8 border. */
 bool err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Put context before the text: "context: text". Returns false. */
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,4 +1,5 @@
-/* list.h: intrusive doubly linked ring. A node that is in no list points to itself, so list_del is safe to repeat. */
+/* list.h: intrusive doubly linked ring. A node that is in no list points to itself, so list_del is
+ * safe to repeat. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,8 +23,14 @@ static inline void list_insert_before(struct list *at, struct list *node)
     at->prev->next = node;
     at->prev = node;
 }
-static inline void list_push_back(struct list *l, struct list *node) { list_insert_before(l, node); }
-static inline void list_push_front(struct list *l, struct list *node) { list_insert_before(l->next, node); }
+static inline void list_push_back(struct list *l, struct list *node)
+{
+    list_insert_before(l, node);
+}
+static inline void list_push_front(struct list *l, struct list *node)
+{
+    list_insert_before(l->next, node);
+}
 static inline struct list *list_pop_front(struct list *l)
 {
     struct list *node = l->next;
@@ -42,4 +49,6 @@ static inline void list_move_all(struct list *to, struct list *from)
     list_init(from);
 }
 /* Walks safely while the body removes `it`. */
-#define LIST_EACH(it, l) for (struct list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)
+#define LIST_EACH(it, l)                                                                           \
+    for (struct list *it = (l)->next, *it##_next = it->next; it != (l);                            \
+         it = it##_next, it##_next = it->next)

@@ -68,8 +68,8 @@ static _Noreturn void end_by_force(void)
 {
     proc_kill_descendants_but(NULL, 0);
     bool removed = tree_remove_all(watch.directory, NULL);
-    dprintf(STDERR_FILENO, "\nctutor-run: interrupted%s%s\n",
-            removed ? "" : "; could not remove ", removed ? "" : watch.directory);
+    dprintf(STDERR_FILENO, "\nctutor-run: interrupted%s%s\n", removed ? "" : "; could not remove ",
+            removed ? "" : watch.directory);
     _exit(130);
 }
 

@@ -29,7 +29,7 @@ struct local_run {
     struct run *run;          /* NULL: it has ended */
     struct buf result, error; /* JSON, or empty */
     enum task_status status;
-    int64_t again_us;         /* it asked to run again after this; -1: it did not */
+    int64_t again_us; /* it asked to run again after this; -1: it did not */
     /* the bar */
     double percent;
     struct buf metadata;

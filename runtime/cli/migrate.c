@@ -14,8 +14,9 @@ const struct command command_migrate = {
     .name = "migrate",
     .usage = "",
     .summary = "make the schema in Postgres, or update it",
-    .details = "Two at once are safe. Workers make an absent schema by themselves; an older one they\n"
-               "refuse until this has run.\n",
+    .details =
+        "Two at once are safe. Workers make an absent schema by themselves; an older one they\n"
+        "refuse until this has run.\n",
     .options = options,
     .run = run,
 };

@@ -17,12 +17,13 @@ const struct command command_tasks_check = {
     .name = "tasks check",
     .usage = "[DIR]",
     .summary = "check task files",
-    .details = "Loads every file of DIR (CTUTOR_TASKS_DIR, ./tasks.d) as a worker would and prints\n"
-               "what became of it: mistakes with file and line, undeclared globals, warnings.\n"
-               "Needs no server. Exit status 1 if any file failed.\n\n"
-               "Examples:\n"
-               "  ctutor-run tasks check\n"
-               "  ctutor-run tasks check /srv/tasks.d --json\n",
+    .details =
+        "Loads every file of DIR (CTUTOR_TASKS_DIR, ./tasks.d) as a worker would and prints\n"
+        "what became of it: mistakes with file and line, undeclared globals, warnings.\n"
+        "Needs no server. Exit status 1 if any file failed.\n\n"
+        "Examples:\n"
+        "  ctutor-run tasks check\n"
+        "  ctutor-run tasks check /srv/tasks.d --json\n",
     .options = options,
     .run = run,
 };

@@ -18,8 +18,8 @@ static bool find_entry(const struct local_tasks *tasks, const char *name,
                        struct catalogue_entry **out, struct err *err);
 static bool explain_absent(const json_t *catalogue, const char *name, struct err *err);
 static bool accept_parameters(struct app *app, const struct cli_args *args,
-                   const struct catalogue_entry *entry, struct submission_box **out,
-                   struct door_errors *errors, struct err *err);
+                              const struct catalogue_entry *entry, struct submission_box **out,
+                              struct door_errors *errors, struct err *err);
 
 static const struct cli_option options[] = {
     { "params", "JSON|@FILE|-", "all parameters as one JSON object", false },
@@ -31,12 +31,13 @@ const struct command command_tasks_run = {
     .name = "tasks run",
     .usage = "NAME [key=text | key:=json | key=@FILE | key:=@FILE ...]",
     .summary = "run a task here, without servers",
-    .details = "Makes one attempt in this process: no queue, no retries, no hooks. Progress and log\n"
-               "go to stderr, the result to stdout as JSON. Parameters are written as for submit.\n"
-               "Exit status 1 if the task fails.\n\n"
-               "Examples:\n"
-               "  ctutor-run tasks run my_simple_task message=hi count=2\n"
-               "  ctutor-run tasks run grade --params @case.json\n",
+    .details =
+        "Makes one attempt in this process: no queue, no retries, no hooks. Progress and log\n"
+        "go to stderr, the result to stdout as JSON. Parameters are written as for submit.\n"
+        "Exit status 1 if the task fails.\n\n"
+        "Examples:\n"
+        "  ctutor-run tasks run my_simple_task message=hi count=2\n"
+        "  ctutor-run tasks run grade --params @case.json\n",
     .options = options,
     .run = run,
 };
@@ -117,8 +118,8 @@ static bool explain_absent(const json_t *catalogue, const char *name, struct err
 }
 
 static bool accept_parameters(struct app *app, const struct cli_args *args,
-                   const struct catalogue_entry *entry, struct submission_box **out,
-                   struct door_errors *errors, struct err *err)
+                              const struct catalogue_entry *entry, struct submission_box **out,
+                              struct door_errors *errors, struct err *err)
 {
     json_t *parameters;
     if (!parameters_collect(entry->schema, args->count - 1, args->words + 1,

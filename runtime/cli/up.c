@@ -1,8 +1,10 @@
-/* up.c: everything on this machine: private Redis and Postgres (unless configured), the schema, a worker, in the foreground.
+/* up.c: everything on this machine: private Redis and Postgres (unless configured), the schema, a
+ * worker, in the foreground.
  *
- *   place -> servers -> run.json -> schema -> worker -> [signal or somebody ends] -> worker drains -> Postgres, Redis end
- * The start reads downwards; afterwards one state, `leaving`, and what is still running decide. Ctrl-C reaches only this process (the others have
- * sessions of their own), so the order of the end is ours; a second one hurries the worker. */
+ *   place -> servers -> run.json -> schema -> worker -> [signal or somebody ends] -> worker drains
+ * -> Postgres, Redis end The start reads downwards; afterwards one state, `leaving`, and what is
+ * still running decide. Ctrl-C reaches only this process (the others have sessions of their own),
+ * so the order of the end is ours; a second one hurries the worker. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -48,12 +50,13 @@ const struct command command_up = {
     .name = "up",
     .usage = "",
     .summary = "everything on this machine: private Redis and Postgres, schema, worker",
-    .details = "Servers are private to this folder: their data lie under .ctutor/ (or where run.json\n"
-               "there says), they listen on unix sockets only, and commands in this folder and below\n"
-               "find them. A Redis or Postgres that is configured is used instead. Ctrl-C stops all;\n"
-               "the next `up` starts again on the old data.\n\n"
-               "Example:\n"
-               "  ctutor-run up\n",
+    .details =
+        "Servers are private to this folder: their data lie under .ctutor/ (or where run.json\n"
+        "there says), they listen on unix sockets only, and commands in this folder and below\n"
+        "find them. A Redis or Postgres that is configured is used instead. Ctrl-C stops all;\n"
+        "the next `up` starts again on the old data.\n\n"
+        "Example:\n"
+        "  ctutor-run up\n",
     .options = options,
     .run = run,
 };
@@ -135,7 +138,8 @@ static bool start_worker(struct up *up, struct err *err)
     int fds[] = { -1, STDOUT_FILENO, STDERR_FILENO };
     struct proc_options worker = PROC_OPTIONS;
     worker.argv = argv;
-    worker.env = (const char *const *)environ; /* the user's own; the passwords of private servers lie in files */
+    worker.env = (const char *const *)
+        environ; /* the user's own; the passwords of private servers lie in files */
     worker.fds = fds;
     worker.fd_count = COUNT_OF(fds);
     worker.death_signal = SIGTERM;
@@ -150,7 +154,8 @@ static void say_what_runs(const struct up *up)
     output_note("Postgres  %s%s", postgres, up->postgres ? "" : " (configured)");
     output_note("worker    pid %d, tasks from %s", (int)proc_pid(up->worker),
                 config_text(up->app->config, SET_TASKS_DIR));
-    output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another terminal, this folder)");
+    output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another "
+                "terminal, this folder)");
     output_note("Ctrl-C stops everything, the data are kept");
     free(redis);
     free(postgres);
@@ -198,7 +203,9 @@ static void on_end(void *arg, struct proc *proc, struct proc_exit how)
 {
     struct up *up = arg;
     const char *name = proc == up->worker ? "the worker" : proc == up->redis ? "Redis" : "Postgres";
-    struct proc **slot = proc == up->worker ? &up->worker : proc == up->redis ? &up->redis : &up->postgres;
+    struct proc **slot = proc == up->worker  ? &up->worker
+                         : proc == up->redis ? &up->redis
+                                             : &up->postgres;
     *slot = NULL;
     if (!up->leaving) {
         output_note("%s ended by itself (%s %d): stopping everything%s%s", name,

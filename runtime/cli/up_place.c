@@ -1,4 +1,5 @@
-/* up_place.c: see up_place.h. Folders of the servers belong to their user (0700), passwords and run.json to the caller (0600). */
+/* up_place.c: see up_place.h. Folders of the servers belong to their user (0700), passwords and
+ * run.json to the caller (0600). */
 #include "cli/up_place.h"
 
 #include <errno.h>
@@ -70,8 +71,9 @@ static bool find_user(struct place *place, struct err *err)
     if (geteuid() != 0) return true;
     const struct passwd *user = getpwnam("postgres");
     if (!user) {
-        return err_set(err, ERR_INPUT,
-                       "Postgres does not run as root and there is no user postgres: install postgresql");
+        return err_set(
+            err, ERR_INPUT,
+            "Postgres does not run as root and there is no user postgres: install postgresql");
     }
     place->uid = user->pw_uid;
     place->gid = user->pw_gid;
@@ -94,7 +96,8 @@ static bool lock(struct place *place, struct err *err)
     place->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     bool good = place->lock_fd >= 0 && flock(place->lock_fd, LOCK_EX | LOCK_NB) == 0;
     if (!good && errno == EWOULDBLOCK) {
-        err_set(err, ERR_STATE, "`ctutor-run up` runs already for %s: stop it first, or use another folder",
+        err_set(err, ERR_STATE,
+                "`ctutor-run up` runs already for %s: stop it first, or use another folder",
                 place->ctutor);
     } else if (!good) {
         err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
@@ -125,8 +128,8 @@ static bool is_reachable(const char *path, uid_t uid)
          slash = strrchr(part, '/')) {
         struct stat about;
         *slash = '\0';
-        reachable = stat(part, &about) == 0 &&
-                    ((about.st_mode & S_IXOTH) || (about.st_uid == uid && (about.st_mode & S_IXUSR)));
+        reachable = stat(part, &about) == 0 && ((about.st_mode & S_IXOTH) ||
+                                                (about.st_uid == uid && (about.st_mode & S_IXUSR)));
     }
     free(part);
     return reachable;
@@ -134,7 +137,8 @@ static bool is_reachable(const char *path, uid_t uid)
 
 static uint64_t hash_of(const char *text)
 {
-    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a: to tell paths apart, not to keep secrets */
+    uint64_t hash =
+        UINT64_C(14695981039346656037); /* FNV-1a: to tell paths apart, not to keep secrets */
     for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
     return hash;
 }
@@ -153,8 +157,8 @@ static bool make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, 
     }
     if (lstat(path, &about) != 0 || !S_ISDIR(about.st_mode) || about.st_uid != owner ||
         (about.st_mode & 022)) {
-        return err_set(err, ERR_INPUT, "%s must be a directory of %s that nobody else may write", path,
-                       uid == (uid_t)-1 ? "yours" : "the servers' user");
+        return err_set(err, ERR_INPUT, "%s must be a directory of %s that nobody else may write",
+                       path, uid == (uid_t)-1 ? "yours" : "the servers' user");
     }
     return true;
 }

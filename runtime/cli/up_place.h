@@ -1,6 +1,7 @@
-/* up_place.h: where `up` keeps its private servers: `.ctutor/` of this folder, or, when the servers' user cannot reach it or a socket's path would be too
- * long, a folder of its own under /var/tmp that is named after this folder's path (stable: the data come back). `.ctutor/run.json` tells the other
- * commands. */
+/* up_place.h: where `up` keeps its private servers: `.ctutor/` of this folder, or, when the
+ * servers' user cannot reach it or a socket's path would be too long, a folder of its own under
+ * /var/tmp that is named after this folder's path (stable: the data come back). `.ctutor/run.json`
+ * tells the other commands. */
 #pragma once
 #include <stdbool.h>
 #include <sys/types.h>
@@ -8,13 +9,13 @@
 #include "base/err.h"
 
 struct place {
-    char *ctutor;   /* absolute: .../.ctutor */
-    char *base;     /* data and sockets lie below; ctutor itself, or elsewhere */
+    char *ctutor; /* absolute: .../.ctutor */
+    char *base;   /* data and sockets lie below; ctutor itself, or elsewhere */
     char *redis_dir, *postgres_data, *run_dir, *redis_socket;
     char *redis_password, *postgres_password; /* as in the 0600 files of .ctutor */
-    uid_t uid;      /* the servers run as; (uid_t)-1: as the caller */
+    uid_t uid;                                /* the servers run as; (uid_t)-1: as the caller */
     gid_t gid;
-    int lock_fd;    /* held while `up` runs */
+    int lock_fd; /* held while `up` runs */
 };
 /* Makes what is missing. ERR_STATE: another `up` runs in this folder. */
 MUSTUSE bool place_open(struct place *place, struct err *err);

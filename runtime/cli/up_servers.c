@@ -1,4 +1,5 @@
-/* up_servers.c: see up_servers.h. Passwords reach the servers by files that only their user may read, never by argv. */
+/* up_servers.c: see up_servers.h. Passwords reach the servers by files that only their user may
+ * read, never by argv. */
 #include "cli/up_servers.h"
 
 #include <errno.h>
@@ -18,23 +19,26 @@
 
 #define LEFTOVER_MS 15000 /* a server of a killed `up` gets this long to end */
 
-static bool write_for_server(const struct place *place, const char *path, const char *text, struct err *err);
+static bool write_for_server(const struct place *place, const char *path, const char *text,
+                             struct err *err);
 static int open_log(const struct place *place, const char *name);
-static bool start_server(const struct place *place, const char *const *argv, const char *log, int death_signal,
-                         proc_exit_fn *on_exit, void *arg, struct proc **out, struct err *err);
+static bool start_server(const struct place *place, const char *const *argv, const char *log,
+                         int death_signal, proc_exit_fn *on_exit, void *arg, struct proc **out,
+                         struct err *err);
 static char *find_postgres(const char *program);
 static bool make_cluster(struct loop *loop, const struct place *place, struct err *err);
 static void on_initdb(void *arg, struct proc *proc, struct proc_exit how);
 static void end_leftover(const struct place *place, const char *pid_file, int signal);
 
-bool redis_server_start(const struct place *place, proc_exit_fn *on_exit, void *arg, struct proc **out,
-                        struct err *err)
+bool redis_server_start(const struct place *place, proc_exit_fn *on_exit, void *arg,
+                        struct proc **out, struct err *err)
 {
     char *path = xasprintf("%s/redis.conf", place->redis_dir);
     char *pid_file = xasprintf("%s/redis.pid", place->redis_dir);
-    char *text = xasprintf("port 0\nunixsocket %s\nunixsocketperm 700\ndir %s\nrequirepass %s\nappendonly yes\n"
-                           "appendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\npidfile %s\n",
-                           place->redis_socket, place->redis_dir, place->redis_password, pid_file);
+    char *text = xasprintf(
+        "port 0\nunixsocket %s\nunixsocketperm 700\ndir %s\nrequirepass %s\nappendonly yes\n"
+        "appendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\npidfile %s\n",
+        place->redis_socket, place->redis_dir, place->redis_password, pid_file);
     const char *argv[] = { "redis-server", path, NULL };
     end_leftover(place, pid_file, SIGTERM);
     bool good = write_for_server(place, path, text, err) &&
@@ -45,16 +49,26 @@ bool redis_server_start(const struct place *place, proc_exit_fn *on_exit, void *
     return good;
 }
 
-bool postgres_server_start(struct loop *loop, const struct place *place, proc_exit_fn *on_exit, void *arg,
-                           struct proc **out, struct err *err)
+bool postgres_server_start(struct loop *loop, const struct place *place, proc_exit_fn *on_exit,
+                           void *arg, struct proc **out, struct err *err)
 {
     char *version = xasprintf("%s/PG_VERSION", place->postgres_data);
     char *pid_file = xasprintf("%s/postmaster.pid", place->postgres_data);
     char *program = find_postgres("postgres");
     end_leftover(place, pid_file, SIGINT);
     bool good = (access(version, F_OK) == 0 || make_cluster(loop, place, err));
-    const char *argv[] = { program, "-D", place->postgres_data, "-k", place->run_dir, "-c", "listen_addresses=", "-c",
-                           "unix_socket_permissions=0700", "-c", "shared_buffers=128MB", NULL };
+    const char *argv[] = { program,
+                           "-D",
+                           place->postgres_data,
+                           "-k",
+                           place->run_dir,
+                           "-c",
+                           "listen_addresses=",
+                           "-c",
+                           "unix_socket_permissions=0700",
+                           "-c",
+                           "shared_buffers=128MB",
+                           NULL };
     good = good && start_server(place, argv, "postgres.log", SIGINT, on_exit, arg, out, err);
     free(program);
     free(pid_file);
@@ -73,8 +87,17 @@ static bool make_cluster(struct loop *loop, const struct place *place, struct er
     char *secret = xasprintf("%s/first.password", place->run_dir);
     char *program = find_postgres("initdb");
     char *pwfile = xasprintf("--pwfile=%s", secret);
-    const char *argv[] = { program, "-D", place->postgres_data, "-U", "ctutor", "--auth=scram-sha-256", pwfile,
-                           "--encoding=UTF8", "--locale=C", "--data-checksums", NULL };
+    const char *argv[] = { program,
+                           "-D",
+                           place->postgres_data,
+                           "-U",
+                           "ctutor",
+                           "--auth=scram-sha-256",
+                           pwfile,
+                           "--encoding=UTF8",
+                           "--locale=C",
+                           "--data-checksums",
+                           NULL };
     struct initdb initdb = { 0 };
     struct proc *proc;
     bool good = write_for_server(place, secret, place->postgres_password, err) &&
@@ -114,10 +137,12 @@ static char *find_postgres(const char *program)
 
 /* ---- both ---- */
 
-static bool start_server(const struct place *place, const char *const *argv, const char *log, int death_signal,
-                         proc_exit_fn *on_exit, void *arg, struct proc **out, struct err *err)
+static bool start_server(const struct place *place, const char *const *argv, const char *log,
+                         int death_signal, proc_exit_fn *on_exit, void *arg, struct proc **out,
+                         struct err *err)
 {
-    static const char *const env[] = { "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TZ=UTC", NULL };
+    static const char *const env[] = { "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
+                                       "TZ=UTC", NULL };
     int log_fd = open_log(place, log);
     int fds[] = { -1, log_fd, log_fd };
     struct proc_options options = PROC_OPTIONS;
@@ -142,7 +167,8 @@ static int open_log(const struct place *place, const char *name)
     return fd;
 }
 
-static bool write_for_server(const struct place *place, const char *path, const char *text, struct err *err)
+static bool write_for_server(const struct place *place, const char *path, const char *text,
+                             struct err *err)
 {
     unlink(path);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -153,8 +179,8 @@ static bool write_for_server(const struct place *place, const char *path, const 
     return good;
 }
 
-/* A server whose `up` was killed was told to end by its parent-death signal; it may still be at it. That the number is still that server's shows in its
- * command line, which names our folder. */
+/* A server whose `up` was killed was told to end by its parent-death signal; it may still be at it.
+ * That the number is still that server's shows in its command line, which names our folder. */
 static void end_leftover(const struct place *place, const char *pid_file, int signal)
 {
     int pid = 0;

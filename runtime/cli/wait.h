@@ -8,7 +8,7 @@
 #include "cli/app.h"
 
 struct wait_options {
-    bool tells_id; /* the id goes to stderr, once Ctrl-C would end the wait and no more */
+    bool tells_id;      /* the id goes to stderr, once Ctrl-C would end the wait and no more */
     int64_t at_most_us; /* -1: as long as it takes */
     bool wants_logs;
     /* Every change once, in the form of `watch --json`; the final status is the last one. May be

@@ -4,5 +4,6 @@
 
 #include "base/err.h"
 
-/* Removes path and all below it, also where a directory forbids writing. An absent path is success. */
+/* Removes path and all below it, also where a directory forbids writing. An absent path is success.
+ */
 MUSTUSE bool tree_remove_all(const char *path, struct err *err);

@@ -4,7 +4,8 @@
  *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues
  *   every hour      partitions ahead, pruning
  *   at run_at       push what became due
- * Leadership is a row whose counter must move; who sees it still for 4 s on its own clock takes it by compare-and-set on that counter. */
+ * Leadership is a row whose counter must move; who sees it still for 4 s on its own clock takes it
+ * by compare-and-set on that counter. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,15 @@
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
 
-#define TICK_US 1000000
-#define STILL_US 4000000
-#define ROUND_US 5000000
-#define UNKNOWN_US 30000000
-#define HOUR_US (3600 * INT64_C(1000000))
-#define RECENT_US 15000000    /* rows whose submit or settle may have died before the push */
-#define GIVE_THEM_US 1000000  /* time for the submitter to push its hint itself */
+#define TICK_US       1000000
+#define STILL_US      4000000
+#define ROUND_US      5000000
+#define UNKNOWN_US    30000000
+#define HOUR_US       (3600 * INT64_C(1000000))
+#define RECENT_US     15000000 /* rows whose submit or settle may have died before the push */
+#define GIVE_THEM_US  1000000  /* time for the submitter to push its hint itself */
 #define PAGES_A_ROUND 20
-#define ALL_PAGES INT32_MAX
+#define ALL_PAGES     INT32_MAX
 
 static void on_tick(struct timer *timer);
 static void on_beat(void *arg, const struct keeper_state *state, const struct err *err);
@@ -279,7 +280,8 @@ static void round_of_duties(struct keeper *keeper)
     walk_start(&keeper->absent_walk);
 }
 
-/* It reads all that waits: as often as the grace asks for, twice a minute at most for a long one. */
+/* It reads all that waits: as often as the grace asks for, twice a minute at most for a long one.
+ */
 static void look_for_unknown(struct keeper *keeper)
 {
     int64_t every_us = keeper->options.unknown_grace_us / 4, now_us = clock_boot_us();
@@ -298,7 +300,9 @@ static void on_swept(void *arg, const struct ledger_hints *hints, const struct e
 static void on_unknown(void *arg, int64_t count, bool unknown, const struct err *err)
 {
     (void)arg, (void)unknown;
-    if (!err && count) log_warn("%lld tasks ended as unknown_task: no living worker carries them", (long long)count);
+    if (!err && count)
+        log_warn("%lld tasks ended as unknown_task: no living worker carries them",
+                 (long long)count);
 }
 
 static void on_paused(void *arg, const char *json, size_t len, const struct err *err)
@@ -314,7 +318,8 @@ static void on_paused(void *arg, const char *json, size_t len, const struct err 
     json_decref(names);
 }
 
-/* A long backlog is walked on from where the last round stopped; what is recent is looked at every time. */
+/* A long backlog is walked on from where the last round stopped; what is recent is looked at every
+ * time. */
 static void on_absent_done(struct walk *walk, bool ok, bool exhausted)
 {
     struct keeper *keeper = walk->keeper;

@@ -1,8 +1,10 @@
-/* keeper.h: looks after all queues: one elected among all supervisors (and `serve`). No Lua, no truth of its own: all it does is compare-and-set in
- * the ledger and pushing hints, so two at once are harmless.
+/* keeper.h: looks after all queues: one elected among all supervisors (and `serve`). No Lua, no
+ * truth of its own: all it does is compare-and-set in the ledger and pushing hints, so two at once
+ * are harmless.
  *
- * Duties: push what becomes due (sleeps until the earliest run_at, woken when an earlier one is written); push hints that Redis lost; declare dead what
- * does not beat; sweep; expire; unknown tasks; paused queues; partitions ahead; pruning. */
+ * Duties: push what becomes due (sleeps until the earliest run_at, woken when an earlier one is
+ * written); push hints that Redis lost; declare dead what does not beat; sweep; expire; unknown
+ * tasks; paused queues; partitions ahead; pruning. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,18 +16,22 @@
 struct keeper; /* opaque */
 
 struct keeper_options {
-    struct ident me;            /* random, of this process */
+    struct ident me; /* random, of this process */
     int64_t lease_us;
     int64_t unknown_grace_us;
     int64_t max_waiting;
-    int64_t result_ttl_us;      /* -1: forever */
+    int64_t result_ttl_us; /* -1: forever */
     void *arg;
-    void (*reconciled)(void *arg); /* every due task had a hint a moment ago (by whichever keeper leads); once; may be NULL */
+    void (*reconciled)(void *arg); /* every due task had a hint a moment ago (by whichever keeper
+                                      leads); once; may be NULL */
 };
 
-/* The ledger connection is the keeper's own (its statements may be long); the broker is shared. Both borrowed. */
-struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker, const struct keeper_options *options);
-/* Resigns if it leads; does nothing from then on. Then free the stores, then the keeper: nothing may be in flight. */
+/* The ledger connection is the keeper's own (its statements may be long); the broker is shared.
+ * Both borrowed. */
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
+                          const struct keeper_options *options);
+/* Resigns if it leads; does nothing from then on. Then free the stores, then the keeper: nothing
+ * may be in flight. */
 void keeper_stop(struct keeper *keeper);
 void keeper_free(struct keeper *keeper);
 /* News from the channels: an earlier run_at (0: look now); Redis' epoch as a runner saw it. */

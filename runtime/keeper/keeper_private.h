@@ -1,10 +1,12 @@
-/* keeper_private.h: keeper.c (election, rounds), walk.c (due rows page by page), pulse.c (who still beats). */
+/* keeper_private.h: keeper.c (election, rounds), walk.c (due rows page by page), pulse.c (who still
+ * beats). */
 #pragma once
 #include "keeper/keeper.h"
 
 struct keeper;
 
-/* One pass over due rows in pages. PUSH: all of them. ABSENT: only those that Redis does not hold. */
+/* One pass over due rows in pages. PUSH: all of them. ABSENT: only those that Redis does not hold.
+ */
 enum walk_kind { WALK_PUSH, WALK_ABSENT };
 struct walk {
     struct keeper *keeper;
@@ -12,7 +14,8 @@ struct walk {
     struct due_cursor cursor;
     int32_t pages_left;
     bool running;
-    /* ok false: a store went away half-way. exhausted: the end was reached before pages_left was. */
+    /* ok false: a store went away half-way. exhausted: the end was reached before pages_left was.
+     */
     void (*done)(struct walk *walk, bool ok, bool exhausted);
     struct hint *hints; /* private: of the page in hand */
     size_t hint_count;
@@ -20,7 +23,11 @@ struct walk {
 };
 void walk_start(struct walk *walk);
 
-struct pulse_entry { struct ident incarnation; int64_t heartbeat, since_us; bool seen; };
+struct pulse_entry {
+    struct ident incarnation;
+    int64_t heartbeat, since_us;
+    bool seen;
+};
 struct pulse {
     struct pulse_entry *entries;
     size_t count, cap;
@@ -39,16 +46,16 @@ struct keeper {
     struct timer tick; /* once a second: election, epoch, pulse, rounds */
     struct timer due;  /* the earliest run_at */
     bool beating, leads, told;
-    bool closing, closed, freed; /* stopped; timers gone; given up by its owner */
+    bool closing, closed, freed;         /* stopped; timers gone; given up by its owner */
     int64_t seen_counter, seen_since_us; /* of the leader that is not me; -1: none was seen */
-    int64_t skew_us;   /* Postgres' clock less mine */
-    char epoch[40];    /* mine, once everything was pushed under it */
+    int64_t skew_us;                     /* Postgres' clock less mine */
+    char epoch[40];                      /* mine, once everything was pushed under it */
     char seen_epoch[64];
     bool epoch_asked;
     int64_t round_us, unknown_us, hour_us; /* when they were last begun */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
-    int32_t full_priority;     /* of the full reconcile: 10 down to 0; -1: none runs */
-    bool look_again;           /* a wake came while the due walk ran */
+    int32_t full_priority; /* of the full reconcile: 10 down to 0; -1: none runs */
+    bool look_again;       /* a wake came while the due walk ran */
     struct pulse pulse;
 };
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints);

@@ -1,5 +1,6 @@
-/* pulse.c: death by counter. The keeper must itself see a heartbeat unchanged for the lease on the boot clock while Postgres answered throughout; any
- * gap in the answers begins the count anew, so an outage of Postgres kills nobody. */
+/* pulse.c: death by counter. The keeper must itself see a heartbeat unchanged for the lease on the
+ * boot clock while Postgres answered throughout; any gap in the answers begins the count anew, so
+ * an outage of Postgres kills nobody. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,8 @@
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
 
-/* Looked at every second. What lies longer between two answers (Postgres away, this process stopped)
- * proves nothing about those who beat. */
+/* Looked at every second. What lies longer between two answers (Postgres away, this process
+ * stopped) proves nothing about those who beat. */
 #define GAP_US 3000000
 
 static void on_pulse(void *arg, const char *json, size_t len, const struct err *err);
@@ -91,7 +92,8 @@ static struct pulse_entry *entry_of(struct pulse *pulse, const struct ident *inc
         pulse->cap = pulse->cap ? pulse->cap * 2 : 16;
         pulse->entries = xrealloc(pulse->entries, pulse->cap * sizeof *pulse->entries);
     }
-    pulse->entries[pulse->count] = (struct pulse_entry){ .incarnation = *incarnation, .heartbeat = -1 };
+    pulse->entries[pulse->count] =
+        (struct pulse_entry){ .incarnation = *incarnation, .heartbeat = -1 };
     return &pulse->entries[pulse->count++];
 }
 

@@ -1,4 +1,5 @@
-/* walk.c: ledger_due -> [broker_present] -> broker_push, page after page, so that a million waiting rows never lie in memory at once. */
+/* walk.c: ledger_due -> [broker_present] -> broker_push, page after page, so that a million waiting
+ * rows never lie in memory at once. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,9 @@
-/* claim.c: one state per hint: CLAIMED (in the batch) -> STARTING (in a flight) -> settled at the broker and gone.
+/* claim.c: one state per hint: CLAIMED (in the batch) -> STARTING (in a flight) -> settled at the
+ * broker and gone.
  *
- * What must hold: claims in flight + hints held here never exceed the owner's free slots; every hint taken is settled exactly once, or its lease runs
- * out; started() is called only for a row that the ledger wrote for our claim. */
+ * What must hold: claims in flight + hints held here never exceed the owner's free slots; every
+ * hint taken is settled exactly once, or its lease runs out; started() is called only for a row
+ * that the ledger wrote for our claim. */
 #include "lifecycle/claim.h"
 
 #include <stdlib.h>
@@ -12,12 +14,12 @@
 #include "base/mem.h"
 #include "loop/batch.h"
 
-#define CLAIM_BATCH 100          /* scripts stay short: a long one stalls everybody */
-#define START_BATCH 500
-#define POLL_US 1000000          /* a lost wake-up costs no more */
-#define REPEAT_US 200000         /* a start without an answer */
+#define CLAIM_BATCH      100 /* scripts stay short: a long one stalls everybody */
+#define START_BATCH      500
+#define POLL_US          1000000 /* a lost wake-up costs no more */
+#define REPEAT_US        200000  /* a start without an answer */
 #define CLAIM_OVERDUE_US 5000000 /* both stores up and no claim answered for this long: rebuild */
-#define REBUILDS_MAX 3
+#define REBUILDS_MAX     3
 
 struct held_hint {
     struct list node;
@@ -37,9 +39,9 @@ struct claimer {
     struct batch starts;
     struct timer poll;
     struct defer wake;
-    int32_t held;       /* hints taken and not yet started or given back */
-    int32_t asked;      /* upper bound of what the claim in flight may bring */
-    size_t settling;    /* broker_settle calls without an answer */
+    int32_t held;    /* hints taken and not yet started or given back */
+    int32_t asked;   /* upper bound of what the claim in flight may bring */
+    size_t settling; /* broker_settle calls without an answer */
     bool stopped, closing;
     char epoch[64];
     int64_t last_ok_us;
@@ -160,7 +162,8 @@ static void on_poll(struct timer *timer)
     claimer_wake(claimer);
 }
 
-/* A connection may look well and deliver nothing: the next claim after a store's return must be answered within 5 s. */
+/* A connection may look well and deliver nothing: the next claim after a store's return must be
+ * answered within 5 s. */
 static void check_overdue(struct claimer *claimer)
 {
     int64_t now_us = clock_boot_us();

@@ -1,8 +1,9 @@
 /* claim.h: hints -> started tasks: fetch, start, settle the hint. The middle of a task's journey.
  *
- *   claimer_wake -> broker_claim -> on_hints -> (batch) ledger_start -> on_started -> owner's started() -> broker_settle
- * Claims only what there are free slots for. A start without an answer is repeated with the same claims until answered. Polls once a second
- * (a lost wake-up costs no more than that), is woken by every push. */
+ *   claimer_wake -> broker_claim -> on_hints -> (batch) ledger_start -> on_started -> owner's
+ * started() -> broker_settle Claims only what there are free slots for. A start without an answer
+ * is repeated with the same claims until answered. Polls once a second (a lost wake-up costs no
+ * more than that), is woken by every push. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,19 +17,27 @@ struct claimer; /* opaque */
 
 struct claimer_owner {
     void *arg;
-    int32_t (*free_slots)(void *arg);  /* now; what is being started is already subtracted by the claimer */
-    void (*started)(void *arg, const struct ident *id, const struct ident *claim, const struct started *started);
-    void (*fenced)(void *arg);         /* this incarnation was declared dead: stop everything */
-    void (*epoch)(void *arg, const char *epoch); /* of Redis, at each claim, when it differs from the last one seen */
-    void (*idle)(void *arg);           /* a claim came back empty and nothing is being started */
-    void (*stuck)(void *arg);          /* three rebuilt connections did not help (rule 12): drain and restart */
+    int32_t (*free_slots)(
+        void *arg); /* now; what is being started is already subtracted by the claimer */
+    void (*started)(void *arg, const struct ident *id, const struct ident *claim,
+                    const struct started *started);
+    void (*fenced)(void *arg); /* this incarnation was declared dead: stop everything */
+    void (*epoch)(
+        void *arg,
+        const char *epoch);  /* of Redis, at each claim, when it differs from the last one seen */
+    void (*idle)(void *arg); /* a claim came back empty and nothing is being started */
+    void (*stuck)(
+        void *arg); /* three rebuilt connections did not help (rule 12): drain and restart */
 };
-struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct ledger *ledger, const struct ident *incarnation,
-                            const char *const *queues, const struct claimer_owner *owner);
+struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct ledger *ledger,
+                            const struct ident *incarnation, const char *const *queues,
+                            const struct claimer_owner *owner);
 void claimer_free(struct claimer *claimer);
 /* The names that may be started here; copied. */
 void claimer_set_carried(struct claimer *claimer, const struct carried *carried, size_t count);
-void claimer_wake(struct claimer *claimer);   /* hints came, a slot became free, a store came back */
-void claimer_stop(struct claimer *claimer);   /* claim nothing more; what is being started still arrives */
+void claimer_wake(struct claimer *claimer); /* hints came, a slot became free, a store came back */
+void claimer_stop(
+    struct claimer *claimer); /* claim nothing more; what is being started still arrives */
 bool claimer_is_quiet(const struct claimer *claimer); /* no claim, start or settle in flight */
-int64_t claimer_last_ok_us(const struct claimer *claimer); /* boot time of the last claim that was answered */
+int64_t claimer_last_ok_us(
+    const struct claimer *claimer); /* boot time of the last claim that was answered */

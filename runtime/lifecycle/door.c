@@ -1,4 +1,5 @@
-/* door.c: one function per field of the body, each adding its own error; nothing is accepted while there is one. */
+/* door.c: one function per field of the body, each adding its own error; nothing is accepted while
+ * there is one. */
 #include "lifecycle/door.h"
 
 #include <stdarg.h>
@@ -9,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define DAY_MS (24 * 3600 * INT64_C(1000))
+#define DAY_MS         (24 * 3600 * INT64_C(1000))
 #define UNIQUE_KEY_MAX 512
 
 struct door {
@@ -29,8 +30,7 @@ static void check_times(struct door *door);
 static void check_budgets(struct door *door);
 static void check_labels(struct door *door);
 static bool check_duration(struct door *door, const char *field, int64_t *us);
-static void refuse(struct door *door, const char *field, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
+static void refuse(struct door *door, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static size_t count_characters(const char *text);
 static const char *keep(struct door *door, char *text);
 static const json_t *field_of(const struct door *door, const char *field);
@@ -165,10 +165,11 @@ static void check_times(struct door *door)
         refuse(door, "run_at", "%s", err.text);
     }
     if (!check_duration(door, "expires", &submission->expires_us)) return;
-    int64_t wait_us = submission->run_at_us ? submission->run_at_us - clock_wall_us()
-                                            : submission->delay_us;
+    int64_t wait_us =
+        submission->run_at_us ? submission->run_at_us - clock_wall_us() : submission->delay_us;
     if (submission->expires_us <= wait_us || submission->expires_us == 0) {
-        refuse(door, "expires", "must lie after the time the task is due (it counts from submission)");
+        refuse(door, "expires",
+               "must lie after the time the task is due (it counts from submission)");
     }
 }
 

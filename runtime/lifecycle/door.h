@@ -1,7 +1,9 @@
-/* door.h: what comes in from a user (CLI, bulk line, REST body) -> a submission that may be inserted, or the errors by field. Pure but for the clock.
+/* door.h: what comes in from a user (CLI, bulk line, REST body) -> a submission that may be
+ * inserted, or the errors by field. Pure but for the clock.
  *
- * The body is the object of POST /api/tasks/submit: {task_name, parameters, priority, queue, delay, run_at, timeout, retries, expires, unique_key, id,
- * tags}. Unknown fields are refused. Everything the submission does not say comes from the task's catalogue entry. */
+ * The body is the object of POST /api/tasks/submit: {task_name, parameters, priority, queue, delay,
+ * run_at, timeout, retries, expires, unique_key, id, tags}. Unknown fields are refused. Everything
+ * the submission does not say comes from the task's catalogue entry. */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
@@ -12,17 +14,18 @@
 #include "task/params.h"
 
 struct catalogue_entry { /* one task as the catalogue holds it */
-    char *name, *queue;   /* queue NULL: by priority */
+    char *name, *queue;  /* queue NULL: by priority */
     int32_t priority;
     int64_t timeout_us;
     struct retry_policy retry;
     int32_t max_losses;
-    char *tags;           /* JSON array text or NULL */
+    char *tags; /* JSON array text or NULL */
     char *schema_hash;
     struct params_schema *schema;
 };
 /* json: what ledger_catalogue_find answers. gives */
-MUSTUSE bool catalogue_entry_parse(const char *json, size_t len, struct catalogue_entry **out, struct err *err);
+MUSTUSE bool catalogue_entry_parse(const char *json, size_t len, struct catalogue_entry **out,
+                                   struct err *err);
 void catalogue_entry_free(struct catalogue_entry *entry);
 
 #define DOOR_ERRORS_MAX 32
@@ -39,6 +42,7 @@ struct submission_box {
 };
 void submission_box_free(struct submission_box *box);
 
-/* max_params: bytes of JSON. false: errors holds at least one; err (may be NULL) sums them up in one line. gives *out */
-MUSTUSE bool door_check(const struct catalogue_entry *entry, const json_t *body, int64_t max_params, struct submission_box **out,
-                        struct door_errors *errors, struct err *err);
+/* max_params: bytes of JSON. false: errors holds at least one; err (may be NULL) sums them up in
+ * one line. gives *out */
+MUSTUSE bool door_check(const struct catalogue_entry *entry, const json_t *body, int64_t max_params,
+                        struct submission_box **out, struct door_errors *errors, struct err *err);

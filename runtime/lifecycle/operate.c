@@ -1,4 +1,5 @@
-/* operate.c: ledger first, then Redis: hints of finals are forgotten, running tasks hear of a cancel, retried ones are pushed. */
+/* operate.c: ledger first, then Redis: hints of finals are forgotten, running tasks hear of a
+ * cancel, retried ones are pushed. */
 #include "lifecycle/operate.h"
 
 #include <jansson.h>

@@ -1,4 +1,5 @@
-/* settle.c: see settle.h. Two flights overlap the network with the store; order between items does not matter, each is fenced by its own claim. */
+/* settle.c: see settle.h. Two flights overlap the network with the store; order between items does
+ * not matter, each is fenced by its own claim. */
 #include "lifecycle/settle.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "lifecycle/announce.h"
 
 #define SETTLE_BATCH 500
-#define REPEAT_US 200000
+#define REPEAT_US    200000
 
 struct settle_item {
     struct list node;

@@ -105,7 +105,8 @@ static void on_inserted(void *arg, const struct inserted *inserted, size_t count
     }
 }
 
-/* Postgres refused something in it for its data: each half on its own, until the culprit stands alone. */
+/* Postgres refused something in it for its data: each half on its own, until the culprit stands
+ * alone. */
 static void flight_halve(struct flight *flight)
 {
     size_t half = flight->count / 2;

@@ -1,8 +1,11 @@
-/* checker.h: reads tasks.d aside, loads every file under a deadline, says what became of each. Runs in a process of its own (worker) or in `tasks check`.
+/* checker.h: reads tasks.d aside, loads every file under a deadline, says what became of each. Runs
+ * in a process of its own (worker) or in `tasks check`.
  *
- * Only *.lua directly in the directory (no dot files), lib/ for require. Refused: a directory or file that group or world may write (ERR_INPUT for the
- * directory, a file error for a file), symlinks out, fifos, devices, files over 1 MiB, bytecode. 2 s of loading a file. Two files of one name: neither
- * is taken, what served before goes on. A file that fails keeps its last good version from `previous`. */
+ * Only *.lua directly in the directory (no dot files), lib/ for require. Refused: a directory or
+ * file that group or world may write (ERR_INPUT for the directory, a file error for a file),
+ * symlinks out, fifos, devices, files over 1 MiB, bytecode. 2 s of loading a file. Two files of one
+ * name: neither is taken, what served before goes on. A file that fails keeps its last good version
+ * from `previous`. */
 #pragma once
 #include <lua.h>
 #include <stdbool.h>
@@ -15,13 +18,17 @@
 
 struct check_outcome {
     struct snapshot snapshot; /* merged: what should serve from now on */
-    /* JSON for ledger_catalogue_publish: {"entries":[...],"errors":[{file,error}],"removed":[names]} */
+    /* JSON for ledger_catalogue_publish:
+     * {"entries":[...],"errors":[{file,error}],"removed":[names]} */
     struct buf catalogue;
-    /* JSON array for people: [{file, name, outcome: "loaded"|"unchanged"|"kept"|"failed"|"removed", error, warnings:[...]}] in file order */
+    /* JSON array for people: [{file, name, outcome: "loaded"|"unchanged"|"kept"|"failed"|"removed",
+     * error, warnings:[...]}] in file order */
     struct buf report;
     size_t errors;
 };
 void check_outcome_close(struct check_outcome *outcome);
-/* previous may be NULL (first load). default_timeout_us: CTUTOR_TIMEOUT (-1: none), for tasks without one. Only an unreadable directory is an error. */
-MUSTUSE bool check_directory(const char *directory, const struct snapshot *previous, const struct script_host *host, int64_t default_timeout_us,
+/* previous may be NULL (first load). default_timeout_us: CTUTOR_TIMEOUT (-1: none), for tasks
+ * without one. Only an unreadable directory is an error. */
+MUSTUSE bool check_directory(const char *directory, const struct snapshot *previous,
+                             const struct script_host *host, int64_t default_timeout_us,
                              struct check_outcome *out, struct err *err);

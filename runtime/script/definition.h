@@ -28,8 +28,10 @@ struct task_definition {
     char functions; /* its address is the key of the table of functions in the registry */
 };
 
-/* The table on top of the stack (popped either way). The functions are kept in the registry, so *out must not move. err: "grade.lua: field 'x': ..." */
-MUSTUSE bool definition_read(lua_State *L, const char *file, int64_t default_timeout_us, struct task_definition *out, struct err *err);
+/* The table on top of the stack (popped either way). The functions are kept in the registry, so
+ * *out must not move. err: "grade.lua: field 'x': ..." */
+MUSTUSE bool definition_read(lua_State *L, const char *file, int64_t default_timeout_us,
+                             struct task_definition *out, struct err *err);
 void definition_close(struct task_definition *definition); /* the registry goes with the state */
 /* The object of the catalogue (ledger_catalogue_publish). version must be set. */
 void definition_write(const struct task_definition *definition, struct jsonw *w);
@@ -38,7 +40,8 @@ void definition_push(lua_State *L, const struct task_definition *definition, con
 
 /* ---- definition_fields.c: one reader per kind of field; the value is on top of the stack ---- */
 MUSTUSE bool field_text(lua_State *L, size_t max, char **out, struct err *err);
-MUSTUSE bool field_integer(lua_State *L, int64_t least, int64_t most, int64_t *out, struct err *err);
+MUSTUSE bool field_integer(lua_State *L, int64_t least, int64_t most, int64_t *out,
+                           struct err *err);
 MUSTUSE bool field_duration(lua_State *L, int64_t *us, struct err *err);
 MUSTUSE bool field_retries(lua_State *L, struct retry_policy *out, struct err *err);
 MUSTUSE bool field_tags(lua_State *L, struct buf *out, struct err *err);

@@ -30,7 +30,8 @@ struct generation {
     bool is_retired;
 };
 void generation_release(struct generation *generation); /* a run is gone */
-const struct task_definition *generation_definition(const struct generation *generation, const char *name);
+const struct task_definition *generation_definition(const struct generation *generation,
+                                                    const char *name);
 
 enum run_state { RUN_READY, RUN_RUNNING, RUN_PARKED, RUN_ENDING };
 
@@ -88,27 +89,31 @@ struct run {
 /* ---- run.c ---- */
 void run_turn(struct defer *defer); /* of generation->turn */
 void run_make_ready(struct run *run);
-void run_log(struct run *run, const char *level, const char *text, size_t len); /* cleans and cuts */
-int64_t run_limit_us(const struct run *run);                                   /* when it must be off the CPU */
+void run_log(struct run *run, const char *level, const char *text,
+             size_t len);                    /* cleans and cuts */
+int64_t run_limit_us(const struct run *run); /* when it must be off the CPU */
 void run_arm_timer(struct run *run);
 
 /* ---- run_wait.c ---- */
-void run_abandon(struct run *run);  /* whatever wait is pending, or woken and not delivered */
+void run_abandon(struct run *run); /* whatever wait is pending, or woken and not delivered */
 void run_clean_up(struct run *run);
-int run_refuse(lua_State *L); /* a coroutine of the task waits where its resumer cannot: gives up the wait, + why */
+int run_refuse(lua_State *L); /* a coroutine of the task waits where its resumer cannot: gives up
+                                 the wait, + why */
 void run_on_sleep_over(struct timer *timer);
 
 /* ---- run_begin.c: makes the coroutine and its arguments ---- */
 bool run_begin(struct run *run, int *argument_count); /* false: decided */
 
 /* ---- run_end.c ---- */
-void run_decide(struct run *run, enum run_end end);                                     /* the first one counts */
-void run_decide_message(struct run *run, enum run_end end, const char *text);           /* with a message of ours */
-void run_decide_value(lua_State *L, struct run *run, enum run_end end, int message, int details); /* stack indexes, 0: none; protected */
-void run_decide_limit(struct run *run);                                                 /* its time ran out */
-void run_decide_returned(struct run *run);                                              /* L holds what it returned */
-void run_decide_raised(struct run *run, int status);                                    /* L holds the error */
-void run_conclude(struct run *run);                                                     /* decided: undo everything, tell the owner */
+void run_decide(struct run *run, enum run_end end); /* the first one counts */
+void run_decide_message(struct run *run, enum run_end end,
+                        const char *text); /* with a message of ours */
+void run_decide_value(lua_State *L, struct run *run, enum run_end end, int message,
+                      int details);                  /* stack indexes, 0: none; protected */
+void run_decide_limit(struct run *run);              /* its time ran out */
+void run_decide_returned(struct run *run);           /* L holds what it returned */
+void run_decide_raised(struct run *run, int status); /* L holds the error */
+void run_conclude(struct run *run);                  /* decided: undo everything, tell the owner */
 
 /* ---- ctx.c ---- */
 void ctx_open(lua_State *L);                  /* once per state, protected */

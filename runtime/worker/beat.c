@@ -1,5 +1,6 @@
-/* beat.c: the supervisor renews the heartbeats of its runners and of itself every lease/5 in one statement, and hears in the answer what it must know
- * without Redis: who was declared dead, what was cancelled, hooks owed, requests. */
+/* beat.c: the supervisor renews the heartbeats of its runners and of itself every lease/5 in one
+ * statement, and hears in the answer what it must know without Redis: who was declared dead, what
+ * was cancelled, hooks owed, requests. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +33,16 @@ static void on_beat_timer(struct timer *timer)
     timer_start(timer, config_duration_us(supervisor->config, SET_LEASE) / 5);
     if (supervisor->beating) return;
     size_t room = 1, count = 1;
-    LIST_EACH(node, &supervisor->children) room++;
+    LIST_EACH (node, &supervisor->children) room++;
     struct heartbeat *beats = xcalloc(room, sizeof *beats);
     char *stats = own_stats(supervisor);
     beats[0] = (struct heartbeat){ supervisor->incarnation, stats };
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->proc || !child->ready) continue;
         child->beaten = true;
-        beats[count++] = (struct heartbeat){ child->incarnation, child->stats ? child->stats : "{}" };
+        beats[count++] =
+            (struct heartbeat){ child->incarnation, child->stats ? child->stats : "{}" };
     }
     supervisor->beating = true;
     ledger_heartbeat(supervisor->ledger, beats, count, on_answer, supervisor);
@@ -80,12 +81,13 @@ static void on_answer(void *arg, const struct heartbeat_answer *answer, const st
 static void fence_the_dead(struct supervisor *supervisor, const struct heartbeat_answer *answer)
 {
     bool self_dead = !is_among(&supervisor->incarnation, answer->alive, answer->alive_count);
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->proc || !child->beaten || child->killed) continue;
-        if (!self_dead && is_among(&child->incarnation, answer->alive, answer->alive_count)) continue;
-        log_error("runner %d was declared dead by the keeper: killing it", (int)proc_pid(child->proc));
+        if (!self_dead && is_among(&child->incarnation, answer->alive, answer->alive_count))
+            continue;
+        log_error("runner %d was declared dead by the keeper: killing it",
+                  (int)proc_pid(child->proc));
         child_kill(child);
     }
     if (!self_dead) return;
@@ -115,8 +117,7 @@ static void pass_cancels_on(struct supervisor *supervisor, const struct heartbea
 
 static void owe_hooks(struct supervisor *supervisor)
 {
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->ready || !child->channel_open || child->draining) continue;
         channel_send(&child->channel, MESSAGE_HOOKS, NULL, 0);

@@ -1,4 +1,5 @@
-/* channel.c: see channel.h. Messages are small but for snapshots; each is written from one owned block. */
+/* channel.c: see channel.h. Messages are small but for snapshots; each is written from one owned
+ * block. */
 #include "worker/channel.h"
 
 #include <stdlib.h>
@@ -21,7 +22,8 @@ static void take_messages(struct channel *channel);
 static void on_closed(uv_handle_t *handle);
 
 void channel_open(struct channel *channel, struct loop *loop, int fd, void *arg,
-                  void (*received)(void *, enum message, const char *, size_t), void (*closed)(void *))
+                  void (*received)(void *, enum message, const char *, size_t),
+                  void (*closed)(void *))
 {
     memset(channel, 0, sizeof *channel);
     channel->loop = loop;

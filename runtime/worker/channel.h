@@ -1,4 +1,5 @@
-/* channel.h: the socket pair between a supervisor and one runner: framed messages [u32 length][u8 kind][payload], each side on its own loop. */
+/* channel.h: the socket pair between a supervisor and one runner: framed messages [u32 length][u8
+ * kind][payload], each side on its own loop. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,19 +10,20 @@
 
 enum message {
     /* supervisor -> runner */
-    MESSAGE_SETUP,      /* JSON: {config, incarnation, supervisor, name, run_directory, slots, burst} */
+    MESSAGE_SETUP, /* JSON: {config, incarnation, supervisor, name, run_directory, slots, burst} */
     MESSAGE_GENERATION, /* u32 number, then an encoded snapshot: load it and swap it in */
     MESSAGE_CANCEL,     /* 16 bytes id, 16 bytes claim */
-    MESSAGE_DRAIN,      /* i64 grace in microseconds: take no more, let runs end, give the rest back, exit 0 */
-    MESSAGE_HOOKS,      /* marks are owed: take some */
+    MESSAGE_DRAIN, /* i64 grace in microseconds: take no more, let runs end, give the rest back,
+                      exit 0 */
+    MESSAGE_HOOKS, /* marks are owed: take some */
     MESSAGE_RECONCILED, /* burst: everything due has a hint now: empty means done */
     /* runner -> supervisor */
-    MESSAGE_READY,      /* registered and serving */
-    MESSAGE_LOADED,     /* u32 number of the generation that serves now */
-    MESSAGE_FAILED,     /* text: a generation could not be built */
-    MESSAGE_EPOCH,      /* text: Redis' epoch, when it changed */
-    MESSAGE_IDLE,       /* burst: nothing is due any more */
-    MESSAGE_STATS       /* JSON for the heartbeat */
+    MESSAGE_READY,  /* registered and serving */
+    MESSAGE_LOADED, /* u32 number of the generation that serves now */
+    MESSAGE_FAILED, /* text: a generation could not be built */
+    MESSAGE_EPOCH,  /* text: Redis' epoch, when it changed */
+    MESSAGE_IDLE,   /* burst: nothing is due any more */
+    MESSAGE_STATS   /* JSON for the heartbeat */
 };
 
 struct channel {
@@ -38,6 +40,7 @@ struct channel {
 
 /* fd is owned from here on. */
 void channel_open(struct channel *channel, struct loop *loop, int fd, void *arg,
-                  void (*received)(void *, enum message, const char *, size_t), void (*closed)(void *));
+                  void (*received)(void *, enum message, const char *, size_t),
+                  void (*closed)(void *));
 void channel_send(struct channel *channel, enum message kind, const void *payload, size_t len);
 void channel_close(struct channel *channel, void (*on_freed)(struct channel *channel));

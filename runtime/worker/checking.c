@@ -30,7 +30,9 @@ int checker_main(const char *directory, int64_t default_timeout_us, const struct
     log_init(LOG_WARN, false, "checker");
     loop_init(&loop);
     interrupt_start(NULL);
-    struct script_host host = { .loop = &loop, .bindings = bindings, .binding_count = binding_count };
+    struct script_host host = { .loop = &loop,
+                                .bindings = bindings,
+                                .binding_count = binding_count };
     bool known = read_all(0, &before) && before.len &&
                  snapshot_decode(before.data, before.len, &previous, &err);
     bool good = check_directory(directory, known ? &previous : NULL, &host, default_timeout_us,

@@ -14,8 +14,8 @@
 #include "worker/runner.h"
 #include "worker/supervisor_private.h"
 
-#define BLOCKED_US 1500000      /* past its deadline and deaf to the interrupt */
-#define NO_TURN_US 30000000     /* a loop that does not turn though no task is on the CPU */
+#define BLOCKED_US 1500000  /* past its deadline and deaf to the interrupt */
+#define NO_TURN_US 30000000 /* a loop that does not turn though no task is on the CPU */
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err);
 static char **environment_of_children(void);
@@ -72,15 +72,17 @@ static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err
     const char *argv[] = { child->supervisor->self_path, "__runner", NULL };
     int fds[] = { -1, 2, 2, channel_fd, shared_fd };
     char **env = environment_of_children();
-    struct proc_options options = { .argv = argv,
-                                    .env = (const char *const *)env,
-                                    .limits = PROC_NO_LIMITS,
-                                    .fds = fds,
-                                    .fd_count = COUNT_OF(fds),
-                                    .uid = (uid_t)-1,
-                                    .gid = (gid_t)-1,
-                                    .death_signal = SIGCONT, /* a stopped one wakes, its guard sees to the rest */
-                                    .same_session = true };
+    struct proc_options options = {
+        .argv = argv,
+        .env = (const char *const *)env,
+        .limits = PROC_NO_LIMITS,
+        .fds = fds,
+        .fd_count = COUNT_OF(fds),
+        .uid = (uid_t)-1,
+        .gid = (gid_t)-1,
+        .death_signal = SIGCONT, /* a stopped one wakes, its guard sees to the rest */
+        .same_session = true
+    };
     bool good = proc_start(&options, on_exit_of_child, child, &child->proc, err);
     free(env);
     return good;
@@ -89,9 +91,10 @@ static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err
 /* No secrets: those travel in the set-up message. */
 static char **environment_of_children(void)
 {
-    static const char *const kept[] = { "PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=", "TMPDIR=",
-                                        "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
-                                        "TSAN_OPTIONS=" };
+    static const char *const kept[] = {
+        "PATH=",   "HOME=",         "LANG=",          "LC_ALL=",       "TZ=",
+        "TMPDIR=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS="
+    };
     char **env = xcalloc(COUNT_OF(kept) + 1, sizeof *env);
     size_t count = 0;
     for (char **entry = environ; *entry; entry++) {
@@ -153,7 +156,8 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
         reload_child_loaded(supervisor);
         break;
     case MESSAGE_FAILED:
-        log_error("runner %d keeps its old code: %.*s", (int)proc_pid(child->proc), (int)len, payload);
+        log_error("runner %d keeps its old code: %.*s", (int)proc_pid(child->proc), (int)len,
+                  payload);
         child->generation = supervisor->generation;
         reload_child_loaded(supervisor);
         break;
@@ -183,7 +187,8 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
 void child_drain(struct child *child, int64_t grace_us)
 {
     child->draining = true;
-    if (child->channel_open) channel_send(&child->channel, MESSAGE_DRAIN, &grace_us, sizeof grace_us);
+    if (child->channel_open)
+        channel_send(&child->channel, MESSAGE_DRAIN, &grace_us, sizeof grace_us);
 }
 
 void child_kill(struct child *child)
@@ -194,8 +199,7 @@ void child_kill(struct child *child)
 
 struct child *child_find(struct supervisor *supervisor, const struct ident *incarnation)
 {
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (ident_equal(&child->incarnation, incarnation)) return child;
     }
@@ -209,7 +213,8 @@ void child_watch(struct child *child)
     bool busy = atomic_load(&child->shared->slice.sequence) & 1;
     int64_t deadline_us = atomic_load(&child->shared->slice.deadline_us);
     if (busy && deadline_us != INT64_MAX && now_us > deadline_us + BLOCKED_US) {
-        log_error("runner %d: a task is past its deadline inside a C function that does not return: killing the process",
+        log_error("runner %d: a task is past its deadline inside a C function that does not "
+                  "return: killing the process",
                   (int)proc_pid(child->proc));
         child->timed_out = true;
         child_kill(child);
@@ -232,7 +237,8 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     child->proc = NULL;
     list_del(&child->node);
     list_init(&child->node);
-    kill_leftovers(supervisor); /* before its rows are given back: nothing of the old run may live beside the new one */
+    kill_leftovers(supervisor); /* before its rows are given back: nothing of the old run may live
+                                   beside the new one */
     if (how.signal) {
         log_warn("runner %d was ended by signal %d", (int)pid, how.signal);
     } else if (!clean) {
@@ -270,8 +276,7 @@ static void kill_leftovers(struct supervisor *supervisor)
 {
     pid_t spared[260];
     size_t count = 0;
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *other = container_of(node, struct child, node);
         if (other->proc && count < COUNT_OF(spared) - 1) spared[count++] = proc_pid(other->proc);
     }

@@ -1,4 +1,5 @@
-/* death.c: the end of an incarnation -> the ledger gives its tasks back -> hints. Written again and again until Postgres answers (it is made to be). */
+/* death.c: the end of an incarnation -> the ledger gives its tasks back -> hints. Written again and
+ * again until Postgres answers (it is made to be). */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* hook.c: on_success, on_retry, on_failure: after the outcome is committed, at least once. The finish left a mark that this incarnation owns; it is cleared
- * when the hook ended. Marks whose owner died, or that the keeper or an operator left, are taken by whoever carries the task. */
+/* hook.c: on_success, on_retry, on_failure: after the outcome is committed, at least once. The
+ * finish left a mark that this incarnation owns; it is cleared when the hook ended. Marks whose
+ * owner died, or that the keeper or an operator left, are taken by whoever carries the task. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "worker/runner_private.h"
 
 #define HOOK_TIMEOUT_US 30000000
-#define HOOKS_TAKEN 20
+#define HOOKS_TAKEN     20
 
 struct hook {
     struct runner *runner;
@@ -22,7 +23,8 @@ struct hook {
 
 static void hook_start(struct runner *runner, const char *event, struct run_spec *spec);
 static enum run_kind kind_of(const char *event, const char **word);
-static void on_hook_log(void *arg, struct run *run, const char *level, const char *text, size_t len);
+static void on_hook_log(void *arg, struct run *run, const char *level, const char *text,
+                        size_t len);
 static void on_hook_progress(void *arg, struct run *run, double percent, const char *metadata);
 static void on_hook_ended(void *arg, struct run *run, const struct run_ended *ended);
 static void on_cleared(void *arg, int64_t count, bool unknown, const struct err *err);
@@ -108,7 +110,8 @@ static void on_cleared(void *arg, int64_t count, bool unknown, const struct err 
 {
     struct hook *hook = arg;
     (void)count, (void)unknown;
-    if (err && err->code != ERR_CANCELLED) log_warn("mark of on_%s stays: %s", hook->event, err->text);
+    if (err && err->code != ERR_CANCELLED)
+        log_warn("mark of on_%s stays: %s", hook->event, err->text);
     struct runner *runner = hook->runner;
     free(hook);
     runner->hooks--;

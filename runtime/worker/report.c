@@ -1,4 +1,5 @@
-/* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a second a task) and logs (batched; before its finish). */
+/* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a
+ * second a task) and logs (batched; before its finish). */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -7,7 +8,7 @@
 #include "worker/runner_private.h"
 
 #define PROGRESS_US 1000000
-#define LOG_BATCH 500
+#define LOG_BATCH   500
 
 struct log_item {
     struct list node;
@@ -69,13 +70,12 @@ static void on_progress_timer(struct timer *timer)
 {
     struct runner *runner = container_of(timer, struct runner, progress_timer);
     size_t count = 0, room = 0;
-    LIST_EACH(node, &runner->dirty) room++;
+    LIST_EACH (node, &runner->dirty) room++;
     struct progress *items = xcalloc(room ? room : 1, sizeof *items);
-    LIST_EACH(node, &runner->dirty)
-    {
+    LIST_EACH (node, &runner->dirty) {
         struct slot *slot = container_of(node, struct slot, dirty);
-        items[count++] = (struct progress){ slot->id, slot->claim, slot->percent,
-                                            slot->progress_metadata };
+        items[count++] =
+            (struct progress){ slot->id, slot->claim, slot->percent, slot->progress_metadata };
         slot->progress_written_us = clock_boot_us();
         list_del(node);
     }
@@ -118,8 +118,7 @@ static void flight_send(struct log_flight *flight)
 {
     struct log_entry *entries = xcalloc(flight->count, sizeof *entries);
     size_t i = 0;
-    LIST_EACH(node, &flight->items)
-    {
+    LIST_EACH (node, &flight->items) {
         entries[i++] = container_of(node, struct log_item, node)->entry;
     }
     ledger_log(flight->runner->finishes, entries, flight->count, on_logs_written, flight);

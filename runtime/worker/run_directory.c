@@ -1,7 +1,8 @@
 /* run_directory.c: the folder below which one runner's temporary directories lie.
  *
- * Its supervisor holds a lock on it for life, so the kernel says who is gone, whatever the ledger knows: the next supervisor that comes or goes on
- * this machine kills what is left running under that incarnation's marker and removes the folder. */
+ * Its supervisor holds a lock on it for life, so the kernel says who is gone, whatever the ledger
+ * knows: the next supervisor that comes or goes on this machine kills what is left running under
+ * that incarnation's marker and removes the folder. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* runner.c: life of a runner.
  *
- *   SETUP -> stores connect -> register -> first GENERATION -> READY: claim and run -> DRAIN: no claims, runs end or are given back -> exit 0
- * A slot that becomes free, a hint that comes and a store that returns all lead to runner_changed or claimer_wake; nothing polls faster than once a
+ *   SETUP -> stores connect -> register -> first GENERATION -> READY: claim and run -> DRAIN: no
+ * claims, runs end or are given back -> exit 0 A slot that becomes free, a hint that comes and a
+ * store that returns all lead to runner_changed or claimer_wake; nothing polls faster than once a
  * second. Fencing (guard.h) ends the process from any state. */
 #include "worker/runner.h"
 
@@ -24,9 +25,9 @@
 #include "worker/guard.h"
 #include "worker/runner_private.h"
 
-#define TICK_US 1000000
+#define TICK_US           1000000
 #define PENDING_BYTES_MAX (64u << 20) /* results that wait for Postgres */
-#define FLUSH_US 5000000              /* after the grace: for Postgres to take what is left */
+#define FLUSH_US          5000000     /* after the grace: for Postgres to take what is left */
 
 static void on_message(void *arg, enum message kind, const char *payload, size_t len);
 static void on_channel_closed(void *arg);
@@ -178,7 +179,7 @@ static void open_stores(struct runner *runner, const struct redis_target *redis,
     };
     struct ledger_hooks start_hooks = { .arg = runner, .connected = on_ledger_up };
     struct ledger_hooks finish_hooks = { .arg = runner, .connected = on_store_up };
-    struct claimer_owner owner = { runner,    on_free_slots, on_started, on_fenced,
+    struct claimer_owner owner = { runner,   on_free_slots, on_started, on_fenced,
                                    on_epoch, on_idle,       on_stuck };
     runner->broker = broker_new(&runner->loop, redis, namespace, &broker_hooks);
     broker_listen(runner->broker, BROKER_WAKE | BROKER_CANCEL);
@@ -189,8 +190,9 @@ static void open_stores(struct runner *runner, const struct redis_target *redis,
     runner->announcer = announcer_new(&runner->loop, runner->broker);
     runner->settler =
         settler_new(&runner->loop, runner->broker, runner->finishes, &runner->incarnation);
-    runner->claimer = claimer_new(&runner->loop, runner->broker, runner->starts,
-                                  &runner->incarnation, (const char *const *)runner->queues, &owner);
+    runner->claimer =
+        claimer_new(&runner->loop, runner->broker, runner->starts, &runner->incarnation,
+                    (const char *const *)runner->queues, &owner);
 }
 
 /* The row must stand before the first start: a start asks whether its owner is alive. */
@@ -335,8 +337,8 @@ static void on_epoch(void *arg, const char *epoch)
 static void on_idle(void *arg)
 {
     struct runner *runner = arg;
-    bool empty = runner->running == 0 && runner->hooks == 0 &&
-                 settler_pending(runner->settler) == 0;
+    bool empty =
+        runner->running == 0 && runner->hooks == 0 && settler_pending(runner->settler) == 0;
     if (!runner->burst || !runner->reconciled || !empty || runner->idle_said) return;
     runner->idle_said = true;
     channel_send(&runner->channel, MESSAGE_IDLE, NULL, 0);
@@ -386,8 +388,7 @@ static void on_grace(struct timer *timer)
         return;
     }
     runner->released = true;
-    LIST_EACH(node, &runner->open_slots)
-    {
+    LIST_EACH (node, &runner->open_slots) {
         struct slot *slot = container_of(node, struct slot, node);
         if (slot->run) run_end(slot->run, END_RELEASED);
     }

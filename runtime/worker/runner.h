@@ -1,4 +1,5 @@
-/* runner.h: the process that runs tasks: one loop, one Lua, up to `slots` coroutines. Started by the supervisor, never by a person. */
+/* runner.h: the process that runs tasks: one loop, one Lua, up to `slots` coroutines. Started by
+ * the supervisor, never by a person. */
 #pragma once
 #include <stddef.h>
 
@@ -6,7 +7,7 @@
 
 /* Descriptors that the supervisor hands over. */
 #define RUNNER_CHANNEL_FD 3
-#define RUNNER_SHARED_FD 4
+#define RUNNER_SHARED_FD  4
 
 enum runner_exit { RUNNER_DRAINED = 0, RUNNER_FAILED = 1, RUNNER_FENCED = 75, RUNNER_STUCK = 76 };
 

@@ -1,4 +1,5 @@
-/* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start), report.c (progress and logs), hook.c. */
+/* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start), report.c
+ * (progress and logs), hook.c. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,11 +37,11 @@ struct runner {
     struct script_host host;
     struct generation *generation; /* the newest; NULL until the first came */
 
-    struct list open_slots;  /* struct slot.node: every start that is not settled */
-    int32_t running;         /* slots whose run has not ended */
-    int32_t hooks;           /* hooks that run now */
-    int64_t done;            /* starts that ended, ever */
-    struct list dirty;       /* struct slot.dirty: progress to be written */
+    struct list open_slots; /* struct slot.node: every start that is not settled */
+    int32_t running;        /* slots whose run has not ended */
+    int32_t hooks;          /* hooks that run now */
+    int64_t done;           /* starts that ended, ever */
+    struct list dirty;      /* struct slot.dirty: progress to be written */
     struct batch logs;
     struct timer progress_timer; /* once a second while something is dirty */
     struct timer tick;
@@ -54,25 +55,26 @@ struct runner {
 struct slot {
     struct list node, dirty;
     struct runner *runner;
-    struct run *run;           /* NULL once it ended */
+    struct run *run; /* NULL once it ended */
     struct ident id, claim;
     char *name, *queue;
     struct retry_policy retry;
     int32_t priority, attempt, failures;
     int64_t created_at_us;
-    size_t logs_pending;       /* lines not yet in the ledger: they go before the finish */
+    size_t logs_pending; /* lines not yet in the ledger: they go before the finish */
     bool ended;
-    struct finish finish;      /* texts owned below */
+    struct finish finish; /* texts owned below */
     char *result, *error, *metadata;
-    char *params;              /* kept only for a task with hooks */
+    char *params; /* kept only for a task with hooks */
     size_t params_len;
     int64_t progress_written_us;
-    double percent;            /* dirty progress */
+    double percent; /* dirty progress */
     char *progress_metadata;
 };
 
 /* slot.c */
-void slot_open(struct runner *runner, const struct ident *id, const struct ident *claim, const struct started *started);
+void slot_open(struct runner *runner, const struct ident *id, const struct ident *claim,
+               const struct started *started);
 void slot_logs_written(struct slot *slot, size_t count);
 struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim);
 /* report.c */
@@ -84,4 +86,5 @@ void report_forget(struct slot *slot); /* its progress goes with the finish */
 void hook_after(struct slot *slot, enum task_status status);
 void hooks_take(struct runner *runner); /* marks that nobody alive owns */
 /* runner.c */
-void runner_changed(struct runner *runner); /* a slot, hook or settlement ended: maybe claim, maybe leave */
+void runner_changed(
+    struct runner *runner); /* a slot, hook or settlement ended: maybe claim, maybe leave */

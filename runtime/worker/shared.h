@@ -1,4 +1,5 @@
-/* shared.h: one page of memory between a supervisor and one runner (a memfd). Either may read when the other is dead or stuck. */
+/* shared.h: one page of memory between a supervisor and one runner (a memfd). Either may read when
+ * the other is dead or stuck. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
@@ -7,8 +8,8 @@
 #include "script/interrupt.h"
 
 struct shared {
-    struct slice_note slice;          /* runner: whose Lua is on the CPU */
-    _Atomic int64_t runner_turn_us;   /* runner: boot time of its loop's last turn */
+    struct slice_note slice;            /* runner: whose Lua is on the CPU */
+    _Atomic int64_t runner_turn_us;     /* runner: boot time of its loop's last turn */
     _Atomic int64_t supervisor_tick_us; /* supervisor: boot time of its last tick */
 };
 

@@ -1,6 +1,7 @@
 /* slot.c: one start: ledger's answer -> run -> decision -> settlement.
  *
- *   slot_open -> run_start -> (on_progress | on_log)* -> on_ended -> [logs written] -> settle -> on_settled -> hook, slot gone
+ *   slot_open -> run_start -> (on_progress | on_log)* -> on_ended -> [logs written] -> settle ->
+ * on_settled -> hook, slot gone
  */
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,7 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
         .timeout_us = started->timeout_us,
         .params = started->params,
         .params_len = started->params_len,
-        .check_params =
-            definition && strcmp(definition->schema_hash, started->schema_hash) != 0,
+        .check_params = definition && strcmp(definition->schema_hash, started->schema_hash) != 0,
     };
     struct run_events events = { slot, on_ended, on_progress, on_log };
     slot->run = run_start(runner->generation, &spec, &events);
@@ -68,8 +68,7 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
 
 struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim)
 {
-    LIST_EACH(node, &runner->open_slots)
-    {
+    LIST_EACH (node, &runner->open_slots) {
         struct slot *slot = container_of(node, struct slot, node);
         bool mine = !claim || ident_equal(claim, &slot->claim);
         if (mine && ident_equal(id, &slot->id)) return slot;
@@ -124,10 +123,10 @@ static void keep_outcome(struct slot *slot, const struct run_ended *ended,
         .status = decision->status,
         .spends_failure = decision->spends_failure,
         .delay_us = decision->delay_us,
-        .ended = !again                         ? NULL
-                 : ended->end == END_SNOOZED    ? "snoozed"
-                 : ended->end == END_RELEASED   ? "released"
-                                                : "failed",
+        .ended = !again                       ? NULL
+                 : ended->end == END_SNOOZED  ? "snoozed"
+                 : ended->end == END_RELEASED ? "released"
+                                              : "failed",
         .result = slot->result,
         .result_len = slot->result ? ended->result_len : 0,
         .error = slot->error,

@@ -1,7 +1,8 @@
 /* supervisor.c: life of a worker.
  *
- *   prepare: schema, Redis' settings, own row, corpses -> first load of tasks.d -> runners -> [SIGHUP: reload]* -> SIGTERM: drain -> all gone: leave
- * The start reads downwards (it waits for each answer); from then on everything is news on the loop. */
+ *   prepare: schema, Redis' settings, own row, corpses -> first load of tasks.d -> runners ->
+ * [SIGHUP: reload]* -> SIGTERM: drain -> all gone: leave The start reads downwards (it waits for
+ * each answer); from then on everything is news on the loop. */
 #include "worker/supervisor.h"
 
 #include <errno.h>
@@ -21,8 +22,8 @@
 #include "lifecycle/await.h"
 #include "worker/supervisor_private.h"
 
-#define TICK_US 1000000
-#define LEAVE_US 7000000 /* over the grace: then the runners are killed */
+#define TICK_US       1000000
+#define LEAVE_US      7000000 /* over the grace: then the runners are killed */
 #define LAST_WORDS_US 3000000 /* for the deaths of runners that have left */
 
 static bool prepare(struct supervisor *supervisor, const struct supervisor_options *options,
@@ -77,9 +78,8 @@ static bool prepare(struct supervisor *supervisor, const struct supervisor_optio
     supervisor->burst = options->burst;
     supervisor->incarnation = ident_random();
     gethostname(host, sizeof host - 1);
-    supervisor->name = options->name && options->name[0]
-                           ? xstrdup(options->name)
-                           : xasprintf("%s-%d", host, (int)getpid());
+    supervisor->name = options->name && options->name[0] ? xstrdup(options->name)
+                                                         : xasprintf("%s-%d", host, (int)getpid());
     supervisor->processes = (int32_t)config_int(options->config, SET_PROCESSES);
     supervisor->slots = (int32_t)config_int(options->config, SET_CONCURRENCY);
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
@@ -139,19 +139,22 @@ static bool check_schema(struct supervisor *supervisor, struct err *err)
         return await_run(&supervisor->loop, &await, err) || err_wrap(err, "schema");
     }
     if (await.count < LEDGER_SCHEMA_VERSION) {
-        return err_set(err, ERR_INPUT,
-                       "the schema has version %lld, this program needs %d: run `ctutor-run migrate`",
-                       (long long)await.count, LEDGER_SCHEMA_VERSION);
+        return err_set(
+            err, ERR_INPUT,
+            "the schema has version %lld, this program needs %d: run `ctutor-run migrate`",
+            (long long)await.count, LEDGER_SCHEMA_VERSION);
     }
     if (await.count > LEDGER_SCHEMA_VERSION) {
-        return err_set(err, ERR_INPUT,
-                       "the schema has version %lld, this program knows only %d: install the newer program",
-                       (long long)await.count, LEDGER_SCHEMA_VERSION);
+        return err_set(
+            err, ERR_INPUT,
+            "the schema has version %lld, this program knows only %d: install the newer program",
+            (long long)await.count, LEDGER_SCHEMA_VERSION);
     }
     return true;
 }
 
-/* An absent Redis is no reason not to start: the broker goes on trying. One that would lose hints by its settings is. */
+/* An absent Redis is no reason not to start: the broker goes on trying. One that would lose hints
+ * by its settings is. */
 static bool check_redis(struct supervisor *supervisor, struct err *err)
 {
     struct await await = { 0 };
@@ -166,17 +169,19 @@ static bool make_base_directory(struct supervisor *supervisor, struct err *err)
 {
     const char *root = getenv("TMPDIR");
     struct stat about;
-    supervisor->base_directory = xasprintf("%s/ctutor-run-%d", root && root[0] ? root : "/tmp",
-                                           (int)geteuid());
+    supervisor->base_directory =
+        xasprintf("%s/ctutor-run-%d", root && root[0] ? root : "/tmp", (int)geteuid());
     if (mkdir(supervisor->base_directory, 0700) != 0 && errno != EEXIST) {
-        return err_set(err, ERR_INPUT, "cannot make %s for the directories of runs: %s (set TMPDIR)",
+        return err_set(err, ERR_INPUT,
+                       "cannot make %s for the directories of runs: %s (set TMPDIR)",
                        supervisor->base_directory, strerror(errno));
     }
     if (lstat(supervisor->base_directory, &about) != 0 || !S_ISDIR(about.st_mode) ||
         about.st_uid != geteuid() || (about.st_mode & 022)) {
-        return err_set(err, ERR_INPUT,
-                       "%s must be a directory of this user that nobody else may write (set TMPDIR)",
-                       supervisor->base_directory);
+        return err_set(
+            err, ERR_INPUT,
+            "%s must be a directory of this user that nobody else may write (set TMPDIR)",
+            supervisor->base_directory);
     }
     return true;
 }
@@ -203,7 +208,8 @@ static bool register_self(struct supervisor *supervisor, struct err *err)
     ledger_worker_register(supervisor->ledger, &row, await_done, &await);
     if (!await_run(&supervisor->loop, &await, err)) {
         if (err->code != ERR_CONFLICT) return err_wrap(err, "cannot register");
-        return err_set(err, ERR_INPUT, "a living worker is called %s already: choose another --name",
+        return err_set(err, ERR_INPUT,
+                       "a living worker is called %s already: choose another --name",
                        supervisor->name);
     }
     ledger_listen(supervisor->ledger);
@@ -219,8 +225,9 @@ static bool load_tasks(struct supervisor *supervisor, struct err *err)
     reload_start(supervisor, NULL);
     while (supervisor->checker) loop_turn(&supervisor->loop, true);
     if (supervisor->generation) return true;
-    return err_set(err, ERR_INPUT, "%s", supervisor->checked.error ? supervisor->checked.error
-                                                                   : "the tasks cannot be loaded");
+    return err_set(err, ERR_INPUT, "%s",
+                   supervisor->checked.error ? supervisor->checked.error
+                                             : "the tasks cannot be loaded");
 }
 
 static void raise_descriptor_limit(void)
@@ -264,8 +271,7 @@ static void on_reconciled(void *arg)
 {
     struct supervisor *supervisor = arg;
     supervisor->reconciled = true;
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (child->channel_open) channel_send(&child->channel, MESSAGE_RECONCILED, NULL, 0);
     }
@@ -289,7 +295,8 @@ static void on_signal(uv_signal_t *handle, int number)
     supervisor_drain(supervisor, config_duration_us(supervisor->config, SET_GRACE));
 }
 
-/* The kernel sends SIGHUP when the terminal goes; from `kill -HUP` the terminal, if there was one, can still be opened. */
+/* The kernel sends SIGHUP when the terminal goes; from `kill -HUP` the terminal, if there was one,
+ * can still be opened. */
 static bool terminal_is_lost(void)
 {
     int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
@@ -301,8 +308,7 @@ static void on_tick(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, tick);
     timer_start(timer, TICK_US);
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->shared) continue;
         atomic_store(&child->shared->supervisor_tick_us, clock_boot_us());
@@ -316,8 +322,7 @@ void supervisor_changed(struct supervisor *supervisor)
 {
     int32_t living = 0, idle = 0;
     if (!supervisor->serving) return;
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         living += child->proc != NULL;
         idle += child->proc != NULL && child->idle;
@@ -345,8 +350,7 @@ static void on_respawn(struct timer *timer)
     struct supervisor *supervisor = container_of(timer, struct supervisor, respawn);
     int32_t living = 0;
     if (supervisor->draining) return;
-    LIST_EACH(node, &supervisor->children)
-    {
+    LIST_EACH (node, &supervisor->children) {
         living += container_of(node, struct child, node)->proc != NULL;
     }
     for (; living < supervisor->processes; living++) child_start(supervisor);
@@ -355,7 +359,8 @@ static void on_respawn(struct timer *timer)
 void supervisor_drain(struct supervisor *supervisor, int64_t grace_us)
 {
     supervisor->draining = true;
-    LIST_EACH(node, &supervisor->children) child_drain(container_of(node, struct child, node), grace_us);
+    LIST_EACH (node, &supervisor->children)
+        child_drain(container_of(node, struct child, node), grace_us);
     timer_start(&supervisor->leave, grace_us + LEAVE_US);
     supervisor_changed(supervisor);
 }
@@ -368,7 +373,7 @@ static void on_leave(struct timer *timer)
         return;
     }
     log_warn("runners did not leave within the grace: killing them");
-    LIST_EACH(node, &supervisor->children) child_kill(container_of(node, struct child, node));
+    LIST_EACH (node, &supervisor->children) child_kill(container_of(node, struct child, node));
     timer_start(timer, LEAVE_US);
 }
 

@@ -1,4 +1,5 @@
-/* supervisor.h: `worker start`: forks runners, watches, reloads, reaps. No Lua: its loop always turns, so it renews the heartbeats. */
+/* supervisor.h: `worker start`: forks runners, watches, reloads, reaps. No Lua: its loop always
+ * turns, so it renews the heartbeats. */
 #pragma once
 #include <stdbool.h>
 

@@ -70,9 +70,8 @@ struct ledger *stores_ledger(struct loop *loop)
 struct broker *stores_broker(struct loop *loop, const struct broker_hooks *hooks)
 {
     static const struct broker_hooks none;
-    struct redis_target target = {
-        .unix_path = (char *)(uintptr_t)test_redis_socket(stores_redis)
-    };
+    struct redis_target target = { .unix_path =
+                                       (char *)(uintptr_t)test_redis_socket(stores_redis) };
     return broker_new(loop, &target, stores_namespace, hooks ? hooks : &none);
 }
 
@@ -170,8 +169,8 @@ const char *stores_redis_do(const char *format, ...)
     if (vasprintf(&text, format, args) < 0) abort();
     va_end(args);
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-        words[count++] = *word == '@' ? xasprintf("{%s}%s", stores_namespace, word + 1)
-                                      : xstrdup(word);
+        words[count++] =
+            *word == '@' ? xasprintf("{%s}%s", stores_namespace, word + 1) : xstrdup(word);
     }
     redisReply *reply = raw_redis_run(count, (const char **)words);
     if (!reply || reply->type == REDIS_REPLY_ERROR) fail_msg("%s", reply ? reply->str : "no Redis");

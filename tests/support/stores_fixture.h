@@ -20,8 +20,8 @@ int stores_stop(void **state);
 extern struct test_redis *stores_redis;
 extern struct test_postgres *stores_postgres;
 extern char stores_namespace[32];
-void stores_fresh(void);                           /* a namespace, migrated, and an empty Redis */
-struct ledger *stores_ledger(struct loop *loop);   /* one more connection */
+void stores_fresh(void);                         /* a namespace, migrated, and an empty Redis */
+struct ledger *stores_ledger(struct loop *loop); /* one more connection */
 struct broker *stores_broker(struct loop *loop, const struct broker_hooks *hooks);
 
 /* Past the stores' owners. What comes back is good until four calls later. */

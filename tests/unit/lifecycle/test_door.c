@@ -132,7 +132,8 @@ static void test_unknown_fields_are_refused(void **state)
 static void test_parameters_are_checked_against_the_schema(void **state)
 {
     struct fixture *at = *state;
-    json_t *body = json_pack("{s:{s:i,s:s,s:i}}", "parameters", "count", 0, "mesage", "x", "free", 1);
+    json_t *body =
+        json_pack("{s:{s:i,s:s,s:i}}", "parameters", "count", 0, "mesage", "x", "free", 1);
     assert_false(check_json(at, body));
     assert_int_equal(at->errors.count, 3);
     bool message = false, count = false, unknown = false;
