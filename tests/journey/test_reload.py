@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from ctutor import JourneyTest, descriptors, memory, wait_until
+from ctutor import PROGRAM, JourneyTest, descriptors, memory, wait_until
 
 RELOADS = int(os.environ.get("CTUTOR_TEST_RELOADS", "200"))
 SERVES, REFUSED = "generation %d serves", "what served before goes on"
@@ -232,13 +232,12 @@ class ReloadTest(JourneyTest):
 
 def allowed_growth():
     """What an allocator may hoard. ASan keeps freed memory back on purpose (its quarantine)."""
-    quarantined = os.environ.get("CTUTOR_BUILD", "") and _is_sanitized()
-    return (60 if quarantined else 6) << 20
+    return (60 if _is_sanitized() else 6) << 20
 
 
 def _is_sanitized():
-    with open("/proc/self/maps") as maps:
-        return "asan" in maps.read()
+    with open(PROGRAM, "rb") as program:
+        return b"libasan" in program.read()
 
 
 if __name__ == "__main__":
