@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -21,6 +22,7 @@
 #include "cli/up_servers.h"
 #include "lifecycle/await.h"
 
+#define READY_US  INT64_C(60000000)
 #define UP_QUEUES "high_priority,default,low_priority,testing"
 
 struct up {
@@ -36,7 +38,9 @@ struct up {
 static int run(struct app *app, const struct cli_args *args);
 static bool start_servers(struct up *up, struct err *err);
 static bool is_private(const struct config *config, enum setting first, enum setting last);
+static bool goes_on(const struct up *up, struct err *err);
 static bool make_schema(struct up *up, struct err *err);
+static bool open_ledger(struct up *up, struct err *err);
 static bool start_worker(struct up *up, struct err *err);
 static void watch_signals(struct up *up);
 static void say_what_runs(const struct up *up);
@@ -69,10 +73,11 @@ static int run(struct app *app, const struct cli_args *args)
     signal(SIGPIPE, SIG_IGN);
     proc_init(&app->loop, true);
     watch_signals(&up);
-    if (start_servers(&up, &err) && make_schema(&up, &err) && start_worker(&up, &err)) {
+    if (start_servers(&up, &err) && goes_on(&up, &err) && make_schema(&up, &err) &&
+        goes_on(&up, &err) && start_worker(&up, &err)) {
         say_what_runs(&up);
     } else {
-        up.status = app_fail(app, &err);
+        if (up.status == 0) up.status = app_fail(app, &err); /* else on_end has told it */
         leave(&up);
     }
     while (up.redis || up.postgres || up.worker) loop_turn(&app->loop, true);
@@ -116,15 +121,35 @@ static bool is_private(const struct config *config, enum setting first, enum set
     return true;
 }
 
+/* A signal, or the end of a server, may have come while the last step was made. */
+static bool goes_on(const struct up *up, struct err *err)
+{
+    return !up->leaving || err_set(err, ERR_INTERRUPTED, "interrupted");
+}
+
 static bool make_schema(struct up *up, struct err *err)
 {
     struct await await = { 0 };
-    if (!app_open_ledger(up->app, err)) return false;
+    if (!open_ledger(up, err)) return false;
     ledger_migrate(up->app->ledger, await_done, &await);
     bool good = await_run(&up->app->loop, &await, err) || err_wrap(err, "schema");
     ledger_free(up->app->ledger); /* the worker has its own */
     up->app->ledger = NULL;
     return good;
+}
+
+/* A Postgres of ours that recovers from a crash, or a machine with much to do, may need longer than
+ * a command waits. */
+static bool open_ledger(struct up *up, struct err *err)
+{
+    int64_t until_us = clock_boot_us() + READY_US;
+    while (!app_open_ledger(up->app, err)) {
+        if (!up->app->ledger || !up->postgres || clock_boot_us() > until_us) return false;
+        ledger_free(up->app->ledger);
+        up->app->ledger = NULL;
+        if (!goes_on(up, err)) return false;
+    }
+    return true;
 }
 
 static bool start_worker(struct up *up, struct err *err)
@@ -142,7 +167,7 @@ static bool start_worker(struct up *up, struct err *err)
         environ; /* the user's own; the passwords of private servers lie in files */
     worker.fds = fds;
     worker.fd_count = COUNT_OF(fds);
-    worker.death_signal = SIGTERM;
+    worker.death_signal = SIGKILL; /* its stores end with us too: there is nothing to drain into */
     return proc_start(&worker, on_end, up, &up->worker, err);
 }
 

@@ -24,6 +24,7 @@
 static bool find_ctutor(struct place *place, struct err *err);
 static bool find_user(struct place *place, struct err *err);
 static bool choose_base(struct place *place, struct err *err);
+static bool is_plain(const char *path);
 static bool is_reachable(const char *path, uid_t uid);
 static uint64_t hash_of(const char *text);
 static bool lock(struct place *place, struct err *err);
@@ -109,13 +110,20 @@ static bool lock(struct place *place, struct err *err)
 static bool choose_base(struct place *place, struct err *err)
 {
     size_t longest = strlen(place->ctutor) + strlen("/run/.s.PGSQL.5432.lock");
-    if (longest < SOCKET_PATH_MAX && is_reachable(place->ctutor, place->uid)) {
+    if (longest < SOCKET_PATH_MAX && is_plain(place->ctutor) && is_reachable(place->ctutor, place->uid)) {
         place->base = xstrdup(place->ctutor);
         return true;
     }
     place->base = xasprintf("/var/tmp/ctutor-run-%d-%016llx", (int)geteuid(),
                             (unsigned long long)hash_of(place->ctutor));
     return make_directory(place->base, geteuid() == 0 ? 0711 : 0700, (uid_t)-1, (gid_t)-1, err);
+}
+
+/* Without what redis.conf, a list of Postgres or a URL would take for something else. */
+static bool is_plain(const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=~";
+    return path[strspn(path, plain)] == '\0';
 }
 
 /* May somebody else walk down to it? */

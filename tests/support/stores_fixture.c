@@ -77,11 +77,13 @@ struct broker *stores_broker(struct loop *loop, const struct broker_hooks *hooks
     return broker_new(loop, &target, stores_namespace, hooks ? hooks : &none);
 }
 
-/* A server that was stopped ended this connection too. */
+/* A server that was stopped since has ended this connection too. */
 static void raw_open(void)
 {
+    static pid_t opened_to;
     char path[100];
-    if (raw && PQstatus(raw) == CONNECTION_OK) return;
+    if (raw && opened_to == test_postgres_pid(stores_postgres)) return;
+    opened_to = test_postgres_pid(stores_postgres);
     if (raw) {
         PQreset(raw);
     } else {
@@ -102,11 +104,6 @@ static const char *run_sql(const char *format, va_list args)
     if (vasprintf(&text, format, args) < 0) abort();
     raw_open();
     PGresult *result = PQexec(raw, text);
-    if (PQstatus(raw) != CONNECTION_OK) { /* it was ended since the last statement */
-        PQclear(result);
-        raw_open();
-        result = PQexec(raw, text);
-    }
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         fail_msg("%s\n%s", text, PQerrorMessage(raw));
