@@ -18,6 +18,7 @@
 #include "base/ident.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "io/tree.h"
 
 #define SOCKET_PATH_MAX 107
 
@@ -28,6 +29,7 @@ static bool is_plain(const char *path);
 static bool is_reachable(const char *path, uid_t uid);
 static uint64_t hash_of(const char *text);
 static bool lock(struct place *place, struct err *err);
+static bool drop_unfinished_cluster(const struct place *place, struct err *err);
 static bool make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *err);
 static bool keep_password(const struct place *place, const char *name, char **out, struct err *err);
 static bool write_file(const char *path, const char *text, struct err *err);
@@ -44,7 +46,9 @@ bool place_open(struct place *place, struct err *err)
     place->postgres_data = xasprintf("%s/postgres", place->base);
     place->run_dir = xasprintf("%s/run", place->base);
     place->redis_socket = xasprintf("%s/redis.sock", place->run_dir);
-    return make_directory(place->redis_dir, 0700, place->uid, place->gid, err) &&
+    place->first_password = xasprintf("%s/first.password", place->run_dir);
+    return drop_unfinished_cluster(place, err) &&
+           make_directory(place->redis_dir, 0700, place->uid, place->gid, err) &&
            make_directory(place->postgres_data, 0700, place->uid, place->gid, err) &&
            make_directory(place->run_dir, 0700, place->uid, place->gid, err) &&
            keep_password(place, "redis.password", &place->redis_password, err) &&
@@ -60,6 +64,7 @@ void place_close(struct place *place)
     free(place->postgres_data);
     free(place->run_dir);
     free(place->redis_socket);
+    free(place->first_password);
     free(place->redis_password);
     free(place->postgres_password);
 }
@@ -110,7 +115,8 @@ static bool lock(struct place *place, struct err *err)
 static bool choose_base(struct place *place, struct err *err)
 {
     size_t longest = strlen(place->ctutor) + strlen("/run/.s.PGSQL.5432.lock");
-    if (longest < SOCKET_PATH_MAX && is_plain(place->ctutor) && is_reachable(place->ctutor, place->uid)) {
+    if (longest < SOCKET_PATH_MAX && is_plain(place->ctutor) &&
+        is_reachable(place->ctutor, place->uid)) {
         place->base = xstrdup(place->ctutor);
         return true;
     }
@@ -122,7 +128,8 @@ static bool choose_base(struct place *place, struct err *err)
 /* Without what redis.conf, a list of Postgres or a URL would take for something else. */
 static bool is_plain(const char *path)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=~";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=~";
     return path[strspn(path, plain)] == '\0';
 }
 
@@ -149,6 +156,12 @@ static uint64_t hash_of(const char *text)
         UINT64_C(14695981039346656037); /* FNV-1a: to tell paths apart, not to keep secrets */
     for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
     return hash;
+}
+
+/* Of an initdb that was killed. */
+static bool drop_unfinished_cluster(const struct place *place, struct err *err)
+{
+    return access(place->first_password, F_OK) != 0 || tree_remove_all(place->postgres_data, err);
 }
 
 /* Makes it, or insists that what is there is ours: /var/tmp belongs to everybody. */

@@ -1,5 +1,6 @@
 /* up_place.h: where `up` keeps its private servers: `.ctutor/` of this folder, or, when the
- * servers' user cannot reach it or a socket's path would be too long, a folder of its own under
+ * servers' user cannot reach it a socket's path would be too long, or its
+ * letters mean something in settings, a folder of its own under
  * /var/tmp that is named after this folder's path (stable: the data come back). `.ctutor/run.json`
  * tells the other commands. */
 #pragma once
@@ -12,6 +13,7 @@ struct place {
     char *ctutor; /* absolute: .../.ctutor */
     char *base;   /* data and sockets lie below; ctutor itself, or elsewhere */
     char *redis_dir, *postgres_data, *run_dir, *redis_socket;
+    char *first_password; /* file for initdb, there for as long as the cluster is unfinished */
     char *redis_password, *postgres_password; /* as in the 0600 files of .ctutor */
     uid_t uid;                                /* the servers run as; (uid_t)-1: as the caller */
     gid_t gid;

@@ -84,9 +84,8 @@ struct initdb {
 
 static bool make_cluster(struct loop *loop, const struct place *place, struct err *err)
 {
-    char *secret = xasprintf("%s/first.password", place->run_dir);
     char *program = find_postgres("initdb");
-    char *pwfile = xasprintf("--pwfile=%s", secret);
+    char *pwfile = xasprintf("--pwfile=%s", place->first_password);
     const char *argv[] = { program,
                            "-D",
                            place->postgres_data,
@@ -100,16 +99,15 @@ static bool make_cluster(struct loop *loop, const struct place *place, struct er
                            NULL };
     struct initdb initdb = { 0 };
     struct proc *proc;
-    bool good = write_for_server(place, secret, place->postgres_password, err) &&
+    bool good = write_for_server(place, place->first_password, place->postgres_password, err) &&
                 start_server(place, argv, "initdb.log", SIGTERM, on_initdb, &initdb, &proc, err);
     while (good && !initdb.done) loop_turn(loop, true);
-    unlink(secret);
     if (good && !initdb.good) {
         good = err_set(err, ERR_IO, "initdb failed: see %s/initdb.log", place->ctutor);
     }
+    if (good) unlink(place->first_password);
     free(pwfile);
     free(program);
-    free(secret);
     return good;
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "io/tree.h"
 #include "lifecycle/await.h"
+#include "worker/machine.h"
 #include "worker/supervisor_private.h"
 
 #define REPEAT_US 500000
@@ -76,12 +77,9 @@ void corpses_bury(struct supervisor *supervisor)
 {
     struct await await = { 0 };
     struct err err;
-    char host[256] = "", boot_id[64] = "";
-    gethostname(host, sizeof host - 1);
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file && fscanf(file, "%63s", boot_id) != 1) boot_id[0] = '\0';
-    if (file) fclose(file);
-    ledger_workers_of_host(supervisor->ledger, host, boot_id, await_json, &await);
+    struct machine machine;
+    machine_read(&machine);
+    ledger_workers_of_host(supervisor->ledger, machine.host, machine.boot_id, await_json, &await);
     if (!await_run(&supervisor->loop, &await, &err)) {
         log_warn("cannot look for dead runners of this machine: %s", err.text);
     } else {

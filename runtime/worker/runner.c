@@ -23,6 +23,7 @@
 #include "script/interrupt.h"
 #include "script/snapshot.h"
 #include "worker/guard.h"
+#include "worker/machine.h"
 #include "worker/runner_private.h"
 
 #define TICK_US           1000000
@@ -203,16 +204,13 @@ static void on_ledger_up(void *arg)
         runner_changed(runner);
         return;
     }
-    char host[256] = "", boot_id[64] = "";
-    gethostname(host, sizeof host - 1);
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file && fscanf(file, "%63s", boot_id) != 1) boot_id[0] = '\0';
-    if (file) fclose(file);
+    struct machine machine;
+    machine_read(&machine);
     struct worker_row row = { .incarnation = runner->incarnation,
                               .supervisor = runner->supervisor,
                               .name = runner->name,
-                              .host = host,
-                              .boot_id = boot_id,
+                              .host = machine.host,
+                              .boot_id = machine.boot_id,
                               .pid = getpid(),
                               .pid_start = (int64_t)proc_start_ticks(getpid()),
                               .queues = (const char *const *)runner->queues,

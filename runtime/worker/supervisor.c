@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "io/tree.h"
 #include "lifecycle/await.h"
+#include "worker/machine.h"
 #include "worker/supervisor_private.h"
 
 #define TICK_US       1000000
@@ -189,17 +190,14 @@ static bool make_base_directory(struct supervisor *supervisor, struct err *err)
 static bool register_self(struct supervisor *supervisor, struct err *err)
 {
     struct await await = { 0 };
-    char host[256] = "", boot_id[64] = "";
-    gethostname(host, sizeof host - 1);
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file && fscanf(file, "%63s", boot_id) != 1) boot_id[0] = '\0';
-    if (file) fclose(file);
+    struct machine machine;
+    machine_read(&machine);
     run_directories_sweep(supervisor->base_directory);
     corpses_bury(supervisor);
     struct worker_row row = { .incarnation = supervisor->incarnation,
                               .name = supervisor->name,
-                              .host = host,
-                              .boot_id = boot_id,
+                              .host = machine.host,
+                              .boot_id = machine.boot_id,
                               .pid = getpid(),
                               .pid_start = (int64_t)proc_start_ticks(getpid()),
                               .queues = (const char *const *)supervisor->queues,

@@ -280,13 +280,16 @@ class UpTest(unittest.TestCase):
         done = checkout.run("result", task, "--wait", "60s")
         self.assertEqual(done.json, "second try")
 
-    def test_a_kill_while_the_cluster_is_made_does_no_harm(self):
+    def test_a_kill_of_everything_while_the_cluster_is_made_does_no_harm(self):
         checkout = self.checkout().start(ready=False)
-        ctutor.wait_until(lambda: any("--boot" in ctutor.command_line(pid) or "--single" in ctutor.command_line(pid)
-                                      for pid in ctutor.descendants(checkout.process.pid)), 60)
-        checkout.process.kill()
+        control = checkout.file("postgres/global/pg_control")
+        ctutor.wait_until(lambda: os.path.exists(control), 60)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in ctutor.descendants(os.getpid()):
+                os.kill(pid, number)
         checkout.process.wait()
         self.check_all_gone()
+        self.assertTrue(os.path.exists(checkout.file("postgres/PG_VERSION")))
         self.assertEqual(checkout.start().echo("x"), "x")
 
     def test_ctrl_c_during_the_start_ends_it(self):

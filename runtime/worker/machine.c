@@ -1,0 +1,14 @@
+/* machine.c: see machine.h. */
+#include "worker/machine.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+void machine_read(struct machine *machine)
+{
+    *machine = (struct machine){ 0 };
+    gethostname(machine->host, sizeof machine->host - 1);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file && fscanf(file, "%63s", machine->boot_id) != 1) machine->boot_id[0] = '\0';
+    if (file) fclose(file);
+}
