@@ -41,7 +41,7 @@ static void on_control(void *arg);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_reconciled(void *arg);
 static void on_signal(uv_signal_t *handle, int number);
-static bool terminal_is_lost(void);
+static bool has_terminal(void);
 static void on_tick(struct timer *timer);
 static void on_respawn(struct timer *timer);
 static void on_leave(struct timer *timer);
@@ -246,6 +246,7 @@ static void serve(struct supervisor *supervisor)
         supervisor->signals[i].data = supervisor;
         uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
     }
+    supervisor->had_terminal = has_terminal();
     supervisor->serving = true;
     timer_start(&supervisor->tick, 0);
     supervisor_changed(supervisor);
@@ -278,7 +279,8 @@ static void on_reconciled(void *arg)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
-    if (number == SIGHUP && !terminal_is_lost()) {
+    bool terminal_is_lost = supervisor->had_terminal && !has_terminal();
+    if (number == SIGHUP && !terminal_is_lost) {
         log_info("SIGHUP: reloading %s", config_text(supervisor->config, SET_TASKS_DIR));
         if (!supervisor->draining) reload_start(supervisor, NULL);
         return;
@@ -293,13 +295,13 @@ static void on_signal(uv_signal_t *handle, int number)
     supervisor_drain(supervisor, config_duration_us(supervisor->config, SET_GRACE));
 }
 
-/* The kernel sends SIGHUP when the terminal goes; from `kill -HUP` the terminal, if there was one,
- * can still be opened. */
-static bool terminal_is_lost(void)
+/* The kernel sends SIGHUP when the terminal goes, and has taken it from us by then; with `kill
+ * -HUP` it is still there. */
+static bool has_terminal(void)
 {
     int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0) close(fd);
-    return fd < 0 && errno == EIO;
+    return fd >= 0;
 }
 
 static void on_tick(struct timer *timer)

@@ -43,7 +43,7 @@ struct supervisor {
     struct ident incarnation;
     char *name, *base_directory, *self_path;
     char **queues;
-    bool burst, registered, serving, draining, reconciled;
+    bool burst, registered, serving, draining, reconciled, had_terminal;
     struct keeper_options keeper_options;
     int exit_status;
     int32_t processes, slots;

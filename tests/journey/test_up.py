@@ -107,6 +107,11 @@ class UpTest(unittest.TestCase):
 
     def check_it_works(self, checkout):
         self.assertEqual(checkout.start().echo("one"), "one")
+        self.assertEqual(checkout.stop(), 0)
+        self.check_all_gone()
+
+    def check_it_comes_back(self, checkout):
+        self.assertEqual(checkout.start().echo("one"), "one")
         task = checkout.run("list", "--json").json["tasks"][0]["task_id"]
         self.assertEqual(checkout.stop(), 0)
         self.check_all_gone()
@@ -116,12 +121,12 @@ class UpTest(unittest.TestCase):
         self.assertEqual(checkout.stop(signal.SIGTERM), 0)
         self.check_all_gone()
 
-    # -- the ordinary day --
+    # -- from start to end --
 
     def test_a_second_terminal_finds_it_and_the_old_data_come_back(self):
         checkout = self.checkout()
         os.mkdir(os.path.join(checkout.path, "deep"))
-        self.check_it_works(checkout)
+        self.check_it_comes_back(checkout)
         checkout.start()
         self.assertEqual(checkout.run("list", "--json", below="deep").json["total"], 2)
         for words in ("Redis", "Postgres", "worker", "submit", "Ctrl-C"):
@@ -129,45 +134,6 @@ class UpTest(unittest.TestCase):
         self.assertEqual(checkout.stop(), 0)
         self.check_all_gone()
         self.assertIn("ctutor-run up", checkout.run("list", status=3).err)
-
-    def test_passwords_are_asked_for_and_seen_nowhere(self):
-        checkout = self.checkout().start()
-        told = checkout.told()
-        secrets = []
-        for kind in ("redis", "postgres"):
-            path = checkout.file(told[kind + "_password_file"])
-            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-            with open(path) as file:
-                secrets.append(file.read().strip())
-            self.assertGreater(len(secrets[-1]), 30)
-        self.assertNotEqual(*secrets)
-        self.assertEqual(stat.S_IMODE(os.stat(checkout.file("run.json")).st_mode), 0o600)
-        for pid in ctutor.descendants(os.getpid()):
-            for part in ("cmdline", "environ"):
-                with contextlib.suppress(OSError), open("/proc/%d/%s" % (pid, part), "rb") as file:
-                    text = file.read()
-                    for secret in secrets:
-                        self.assertNotIn(secret.encode(), text, ctutor.command_line(pid))
-        for secret in secrets:
-            self.assertNotIn(secret, checkout.log())
-            self.assertNotIn(secret, checkout.run("help", "config").out)
-        without = {"REDIS_URL": told["redis"], "DATABASE_URL": told["postgres"]}
-        self.assertIn("password", checkout.run("list", status=3, env=without).err)
-        for folder in ("redis", "postgres", "run"):
-            self.assertEqual(stat.S_IMODE(os.stat(os.path.join(told["base"], folder)).st_mode), 0o700)
-
-    def test_no_port_is_opened(self):
-        checkout = self.checkout().start()
-        opened = set()
-        for pid in ctutor.descendants(os.getpid()):
-            for entry in glob.glob("/proc/%d/fd/*" % pid):
-                with contextlib.suppress(OSError):
-                    opened.add(os.readlink(entry))
-        for table in ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"):
-            with contextlib.suppress(FileNotFoundError), open(table) as file:
-                for line in file.readlines()[1:]:
-                    self.assertNotIn("socket:[%s]" % line.split()[9], opened, line)
-        checkout.stop()
 
     def test_redis_keeps_what_it_is_given(self):
         checkout = self.checkout().start()
@@ -179,23 +145,6 @@ class UpTest(unittest.TestCase):
         self.assertEqual(checkout.run("queues", "--json").json["queues"][0]["name"], "default")
         checkout.run("queues", "resume", "default")
         ctutor.wait_until(lambda: checkout.run("list", "--status", "SUCCESS", "--json").json["total"] == 1)
-
-    def test_hang_up_reloads_the_tasks(self):
-        checkout = self.checkout().start()
-        checkout.write("fresh", "return { execute = function() return 1 end }")
-        checkout.process.send_signal(signal.SIGHUP)
-        checkout.wait_for("generation 2 serves")
-        self.assertEqual(checkout.run("submit", "fresh", "--wait").json, 1)
-
-    # -- neighbours --
-
-    def test_a_second_one_in_the_same_folder_is_refused_and_harms_nothing(self):
-        checkout = self.checkout().start()
-        before = sorted(ctutor.descendants(checkout.process.pid))
-        again = checkout.run("up", status=6)
-        self.assertIn(checkout.file(""). rstrip("/"), again.err)
-        self.assertEqual(checkout.echo("still here"), "still here")
-        self.assertLessEqual(set(before), set(ctutor.descendants(checkout.process.pid)))
 
     def test_two_checkouts_do_not_meet(self):
         one, two = self.checkout("one").start(), self.checkout("two").start()
@@ -221,7 +170,7 @@ class UpTest(unittest.TestCase):
         home = os.path.join(self.root, "home")
         os.mkdir(home, 0o700)
         checkout = self.checkout("home/shop")
-        self.check_it_works(checkout)
+        self.check_it_comes_back(checkout)
         base = checkout.told()["base"]
         self.assertFalse(base.startswith(self.root))
         self.assertEqual(os.stat(base).st_uid, os.geteuid())
@@ -316,6 +265,72 @@ class UpTest(unittest.TestCase):
         self.assertEqual(checkout.process.wait(90), 2)
         self.assertIn("tasks.d", checkout.log())
         self.check_all_gone()
+
+
+class WhileItRuns(unittest.TestCase):
+    """One `up` for all of these."""
+
+    @classmethod
+    def setUpClass(cls):
+        root = tempfile.mkdtemp(prefix="ctu-", dir="/tmp")
+        os.chmod(root, 0o755)
+        cls.addClassCleanup(shutil.rmtree, root, True)
+        cls.up = Checkout(os.path.join(root, "shop"))
+        cls.addClassCleanup(cls.up.close)
+        cls.up.start()
+
+    def test_a_second_one_in_the_same_folder_is_refused_and_harms_nothing(self):
+        checkout = self.up
+        before = sorted(ctutor.descendants(checkout.process.pid))
+        again = checkout.run("up", status=6)
+        self.assertIn(checkout.file("").rstrip("/"), again.err)
+        self.assertEqual(checkout.echo("still here"), "still here")
+        self.assertLessEqual(set(before), set(ctutor.descendants(checkout.process.pid)))
+
+    def test_passwords_are_asked_for_and_seen_nowhere(self):
+        checkout = self.up
+        told = checkout.told()
+        secrets = []
+        for kind in ("redis", "postgres"):
+            path = checkout.file(told[kind + "_password_file"])
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            with open(path) as file:
+                secrets.append(file.read().strip())
+            self.assertGreater(len(secrets[-1]), 30)
+        self.assertNotEqual(*secrets)
+        self.assertEqual(stat.S_IMODE(os.stat(checkout.file("run.json")).st_mode), 0o600)
+        for pid in ctutor.descendants(os.getpid()):
+            for part in ("cmdline", "environ"):
+                with contextlib.suppress(OSError), open("/proc/%d/%s" % (pid, part), "rb") as file:
+                    text = file.read()
+                    for secret in secrets:
+                        self.assertNotIn(secret.encode(), text, ctutor.command_line(pid))
+        for secret in secrets:
+            self.assertNotIn(secret, checkout.log())
+            self.assertNotIn(secret, checkout.run("help", "config").out)
+        without = {"REDIS_URL": told["redis"], "DATABASE_URL": told["postgres"]}
+        self.assertIn("password", checkout.run("list", status=3, env=without).err)
+        for folder in ("redis", "postgres", "run"):
+            self.assertEqual(stat.S_IMODE(os.stat(os.path.join(told["base"], folder)).st_mode), 0o700)
+
+    def test_no_port_is_opened(self):
+        checkout = self.up
+        opened = set()
+        for pid in ctutor.descendants(os.getpid()):
+            for entry in glob.glob("/proc/%d/fd/*" % pid):
+                with contextlib.suppress(OSError):
+                    opened.add(os.readlink(entry))
+        for table in ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"):
+            with contextlib.suppress(FileNotFoundError), open(table) as file:
+                for line in file.readlines()[1:]:
+                    self.assertNotIn("socket:[%s]" % line.split()[9], opened, line)
+
+    def test_hang_up_reloads_the_tasks(self):
+        checkout = self.up
+        checkout.write("fresh", "return { execute = function() return 1 end }")
+        checkout.process.send_signal(signal.SIGHUP)
+        checkout.wait_for("generation 2 serves")
+        self.assertEqual(checkout.run("submit", "fresh", "--wait").json, 1)
 
 
 if __name__ == "__main__":
