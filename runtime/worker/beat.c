@@ -6,11 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "worker/runner.h"
 #include "worker/supervisor_private.h"
+
+#define CANCEL_GRACE_US 5000000 /* to clean up */
 
 static void on_beat_timer(struct timer *timer);
 static char *own_stats(const struct supervisor *supervisor);
@@ -18,6 +21,7 @@ static void on_answer(void *arg, const struct heartbeat_answer *answer, const st
 static bool is_among(const struct ident *id, const struct ident *ids, size_t count);
 static void fence_the_dead(struct supervisor *supervisor, const struct heartbeat_answer *answer);
 static void pass_cancels_on(struct supervisor *supervisor, const struct heartbeat_answer *answer);
+static void shorten_slice(struct child *child, const struct ident *claim);
 static void owe_hooks(struct supervisor *supervisor);
 static void on_controls(void *arg, const char *json, size_t len, const struct err *err);
 
@@ -109,9 +113,23 @@ static void pass_cancels_on(struct supervisor *supervisor, const struct heartbea
     for (size_t i = 0; i < answer->cancel_count; i++) {
         struct child *child = child_find(supervisor, &answer->cancels[i].owner);
         struct ident pair[2] = { answer->cancels[i].id, answer->cancels[i].claim };
-        if (child && child->channel_open) {
-            channel_send(&child->channel, MESSAGE_CANCEL, pair, sizeof pair);
-        }
+        if (!child || !child->channel_open) continue;
+        channel_send(&child->channel, MESSAGE_CANCEL, pair, sizeof pair);
+        shorten_slice(child, &answer->cancels[i].claim);
+    }
+}
+
+/* A run that computes without a pause keeps its loop from hearing of the cancel: its slice ends
+ * after the grace. The ledger makes REVOKED of whatever end that is. */
+static void shorten_slice(struct child *child, const struct ident *claim)
+{
+    struct slice_note *slice = &child->shared->slice;
+    uint64_t words[2] = { atomic_load(&slice->claim_high), atomic_load(&slice->claim_low) };
+    int64_t until_us = clock_boot_us() + CANCEL_GRACE_US;
+    bool runs =
+        (atomic_load(&slice->sequence) & 1) && memcmp(words, claim->bytes, sizeof words) == 0;
+    if (runs && atomic_load(&slice->deadline_us) > until_us) {
+        atomic_store(&slice->deadline_us, until_us);
     }
 }
 

@@ -1,8 +1,10 @@
 /* death.c: the end of an incarnation -> the ledger gives its tasks back -> hints. Written again and
  * again until Postgres answers (it is made to be). */
 #include <jansson.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -24,6 +26,7 @@ static void write_again(struct timer *timer);
 static void on_declared(void *arg, const struct ledger_hints *hints, const struct err *err);
 static void on_closed(struct timer *timer);
 static void bury(struct supervisor *supervisor, const json_t *corpse);
+static bool lives(pid_t pid, uint64_t start_ticks);
 
 void death_write(struct supervisor *supervisor, const struct ident *incarnation,
                  const struct ident *culprit, bool timed_out, char *takes_directory)
@@ -100,11 +103,22 @@ static void bury(struct supervisor *supervisor, const json_t *corpse)
     uint64_t start = (uint64_t)json_integer_value(json_object_get(corpse, "pid_start"));
     if (!text || !ident_parse(text, &incarnation)) return;
     if (ident_equal(&incarnation, &supervisor->incarnation)) return;
-    if (proc_start_ticks(pid) == start) return; /* it lives */
+    if (lives(pid, start)) return;
     char *marker = xasprintf("CTUTOR_WORKER=%s", text);
     proc_kill_tree(0, marker);
     free(marker);
     log_info("burying runner %d, which died with its supervisor", (int)pid);
     death_write(supervisor, &incarnation, NULL, false,
                 xasprintf("%s/%s", supervisor->base_directory, text));
+}
+
+/* A zombie is dead: in a container nobody may ever reap the runners of a killed supervisor. */
+static bool lives(pid_t pid, uint64_t start_ticks)
+{
+    struct pollfd end = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+    if (end.fd < 0) return false;
+    bool is_same = proc_start_ticks(pid) == start_ticks;
+    bool ended = poll(&end, 1, 0) > 0;
+    close(end.fd);
+    return is_same && !ended;
 }

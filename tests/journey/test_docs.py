@@ -4,14 +4,34 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import unittest
 
-from ctutor import ROOT, JourneyTest
+from ctutor import PROGRAM, ROOT, JourneyTest, wait_until
 
 
 def fenced(page, language):
     with open(os.path.join(ROOT, page), encoding="utf-8") as file:
         return re.findall(r"```%s\n(.*?)```" % language, file.read(), re.S)
+
+
+def marked(page):
+    """The commands of each block behind <!-- run -->, as (line, exit status); in a console block
+    those behind a $."""
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        found = re.findall(r"<!-- run -->\n+```(\w*)\n(.*?)```", file.read(), re.S)
+    for language, text in found:
+        lines = text.replace("\\\n", " ").splitlines()
+        if language != "sh":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        yield [(line.replace("build/ctutor-run", "ctutor-run"),
+                int((re.findall(r"# exit (\d+)", line) or [0])[0])) for line in lines if line.strip()]
+
+
+def as_script(block):
+    """One shell for the block, which stops at the first line with another exit status."""
+    return "".join("%s\nstatus=$?\n[ $status -eq %d ] || { echo exit $status: %s >&2; exit 1; }\n"
+                   % (line, status, shlex.quote(line)) for line, status in block)
 
 
 class Docs(JourneyTest):
@@ -33,14 +53,20 @@ class Docs(JourneyTest):
         for i in range(len(shown)):
             os.remove(os.path.join(self.place.tasks_dir, "shown%d.lua" % i))
 
-    def test_command_lines_that_are_shown_work(self):
-        lines = [line for block in fenced("docs/cli.md", "") for line in block.splitlines() if line.startswith("ctutor-run ")]
-        self.assertGreaterEqual(len(lines), 4)
+    def test_examples_that_are_marked_to_run_do_what_they_say(self):
+        blocks = [block for page in ("README.md", "docs/cli.md") for block in marked(page)]
+        self.assertGreater(sum(len(block) for block in blocks), 30)
+        folder = os.path.join(self.place.root, "bin")
+        os.mkdir(folder)
+        os.symlink(os.path.abspath(PROGRAM), os.path.join(folder, "ctutor-run"))
+        env = {**self.place.env, "PATH": folder + ":" + self.place.env["PATH"]}
         with self.place.worker():
-            for line in lines:
-                self.place.run(*shlex.split(line)[1:]).expect(0)
-            for row in self.place.run("list", "--status", "PENDING", "--json").json["tasks"]:
-                self.place.run("cancel", row["task_id"]).expect(0)
+            for block in blocks:
+                done = subprocess.run(["sh", "-c", as_script(block)], cwd=self.place.work, env=env, text=True,
+                                      stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            self.place.run("cancel", "--status=PENDING,STARTED,RETRY", "--yes").expect(0)
+            wait_until(lambda: self.place.value("SELECT count(*) FROM active") == "0", 20)
 
     def test_every_command_of_the_table_is_one_of_the_program(self):
         with open(os.path.join(ROOT, "docs", "cli.md"), encoding="utf-8") as file:

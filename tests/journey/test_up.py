@@ -104,6 +104,7 @@ class UpTest(unittest.TestCase):
             ctutor.wait_until(lambda: not ctutor.descendants(os.getpid()), seconds)
         except AssertionError:
             self.fail("left: %s" % [ctutor.command_line(pid) for pid in ctutor.descendants(os.getpid())])
+        ctutor.reap_orphans()
 
     def check_it_works(self, checkout):
         self.assertEqual(checkout.start().echo("one"), "one")

@@ -18,6 +18,6 @@ return {
     return { shipped = params.goods }
   end,
   on_success = function(ctx, result) note(ctx, "shipped " .. result.shipped) end,
-  on_retry   = function(ctx, err) note(ctx, "attempt " .. err.attempt .. " failed, again") end,
+  on_retry   = function(ctx, err) note(ctx, "attempt " .. ctx.attempt .. " failed: " .. err.message) end,
   on_failure = function(ctx, err) note(ctx, "given up, " .. err.kind .. ": " .. err.message) end,
 }
