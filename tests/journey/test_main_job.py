@@ -228,7 +228,7 @@ class MainJob(journey.ServedTest):
         self.assertEqual(self.result(task_id)["status"], "SUCCESS")
 
     def test_watch_follows_status_progress_and_logs_in_order(self):
-        task_id = self.place.submit("fail", "--delay=300ms")
+        task_id = self.place.submit("fail", "--delay=3s")
         done = self.run_("watch", task_id, "--json", status=1)
         events = [ctutor.json.loads(line) for line in done.lines]
         self.assertEqual({event["id"] for event in events}, {task_id})
@@ -243,7 +243,7 @@ class MainJob(journey.ServedTest):
             self.assertRegex(event["at"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
     def test_logs_follow_ends_with_the_task(self):
-        task_id = self.place.submit("fail", "--delay=300ms")
+        task_id = self.place.submit("fail", "--delay=3s")
         done = self.run_("logs", task_id, "--follow")
         self.assertEqual([line.split()[-2:] for line in done.lines],
                          [["attempt", "1"], ["attempt", "2"], ["attempt", "3"]])
