@@ -144,6 +144,14 @@ void proc_signal(struct proc *proc, int signal)
     if (!proc->reaped) kill(proc->pid, signal);
 }
 
+bool proc_is_awaited(void)
+{
+    LIST_EACH (node, &reaper.procs) {
+        if (container_of(node, struct proc, node)->on_exit != NULL) return true;
+    }
+    return false;
+}
+
 void proc_abandon(struct proc *proc)
 {
     if (proc->on_exit != NULL && !proc->reaped) count_owed(-1);

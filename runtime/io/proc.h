@@ -63,6 +63,8 @@ MUSTUSE bool proc_start(const struct proc_options *options, proc_exit_fn *on_exi
                         struct proc **out, struct err *err);
 pid_t proc_pid(const struct proc *proc);
 void proc_signal(struct proc *proc, int signal); /* to the process itself */
+/* Whether a callback is still to come: then proc_close would cut it off. */
+bool proc_is_awaited(void);
 /* Forget the callback (the owner goes first); the child is still reaped. */
 void proc_abandon(struct proc *proc);
 
