@@ -158,6 +158,13 @@ void proc_abandon(struct proc *proc)
     proc->on_exit = NULL;
 }
 
+bool proc_has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
 /* ---- the end of a child ---- */
 
 static void on_reaped(struct defer *defer);

@@ -6,7 +6,6 @@
 #include "worker/supervisor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,7 +40,6 @@ static void on_control(void *arg);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_reconciled(void *arg);
 static void on_signal(uv_signal_t *handle, int number);
-static bool has_terminal(void);
 static void on_tick(struct timer *timer);
 static void on_respawn(struct timer *timer);
 static void on_leave(struct timer *timer);
@@ -246,7 +244,7 @@ static void serve(struct supervisor *supervisor)
         supervisor->signals[i].data = supervisor;
         uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
     }
-    supervisor->had_terminal = has_terminal();
+    supervisor->had_terminal = proc_has_terminal();
     supervisor->serving = true;
     timer_start(&supervisor->tick, 0);
     supervisor_changed(supervisor);
@@ -279,7 +277,7 @@ static void on_reconciled(void *arg)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
-    bool terminal_is_lost = supervisor->had_terminal && !has_terminal();
+    bool terminal_is_lost = supervisor->had_terminal && !proc_has_terminal();
     if (number == SIGHUP && !terminal_is_lost) {
         log_info("SIGHUP: reloading %s", config_text(supervisor->config, SET_TASKS_DIR));
         if (!supervisor->draining) reload_start(supervisor, NULL);
@@ -293,15 +291,6 @@ static void on_signal(uv_signal_t *handle, int number)
     log_info("draining: no new tasks, running ones have %lld s",
              (long long)(config_duration_us(supervisor->config, SET_GRACE) / 1000000));
     supervisor_drain(supervisor, config_duration_us(supervisor->config, SET_GRACE));
-}
-
-/* The kernel sends SIGHUP when the terminal goes, and has taken it from us by then; with `kill
- * -HUP` it is still there. */
-static bool has_terminal(void)
-{
-    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
-    if (fd >= 0) close(fd);
-    return fd >= 0;
 }
 
 static void on_tick(struct timer *timer)

@@ -164,6 +164,17 @@ class UpTest(unittest.TestCase):
             self.assertFalse(os.path.exists(checkout.file("run.json")))
             self.assertEqual(checkout.stop(), 0)
 
+    def test_a_terminal_that_is_closed_ends_it(self):
+        checkout = self.checkout()
+        with open(checkout.log_path, "wb") as log:
+            checkout.process, hang_up = checkout.place.start_on_terminal("up", log=log, cwd=checkout.path)
+        checkout.wait_for("generation 1 serves")
+        hang_up()
+        checkout.process.wait(60)
+        self.check_all_gone()
+        self.assertIn("everything is stopped", checkout.log())
+        self.assertNotIn("generation 2", checkout.log())
+
     # -- awkward places --
 
     @unittest.skipUnless(IS_ROOT, "only root's servers run as somebody else")
