@@ -20,6 +20,7 @@
 #define LOOK_MOST_US  INT64_C(1000000)
 #define LOOK_LOGS_US  INT64_C(100000)   /* between two looks that log lines cause */
 #define SILENCE_US    INT64_C(60000000) /* of Postgres, then the wait is given up */
+#define ANSWER_US     INT64_C(5000000)  /* that the last look may take, behind the deadline */
 #define BAR_EVERY_US  INT64_C(100000)
 #define LOGS_AT_ONCE  1000
 
@@ -36,8 +37,9 @@ struct wait {
     bool has_bar;                               /* on stderr; not among JSON on the same terminal */
     int64_t look_at_us, looked_at_us, pause_us; /* boot time */
     int64_t begin_us, last_answer_us, shown_us;
-    json_t *info;                 /* of the look that goes on */
-    unsigned events, events_then; /* now, and when that look began */
+    int64_t deadline_us, asked_us; /* asked_us: when the look began that was answered last */
+    json_t *info;                  /* of the look that goes on */
+    unsigned events, events_then;  /* now, and when that look began */
     int64_t log_seq;
     struct err err;
 
@@ -50,11 +52,14 @@ struct wait {
 
 static void wait_open(struct wait *wait);
 static void wait_close(struct wait *wait);
+static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_interrupt(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static void look(struct wait *wait);
 static void look_end(struct wait *wait);
+static bool tell_unfinished(struct wait *wait);
+static enum task_status status_of(const json_t *info);
 static void tell_status(struct wait *wait, enum task_status status, int64_t attempt);
 static void tell_progress(struct wait *wait, const json_t *progress);
 static void tell_log(struct wait *wait, const json_t *log);
@@ -67,12 +72,12 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
     struct wait wait = { .app = app, .options = options, .id = *id, .percent = -1 };
     wait_open(&wait);
     if (options->tells_id) output_plain_note("%s", wait.id_text);
-    int64_t deadline_us = options->at_most_us < 0 ? INT64_MAX : wait.begin_us + options->at_most_us;
-    while (!wait.ended && !wait.is_interrupted && clock_boot_us() < deadline_us) {
+    while (goes_on(&wait)) {
         int64_t now_us = clock_boot_us();
+        bool is_last = wait.look_at_us > wait.deadline_us && wait.looked_at_us < wait.deadline_us;
+        if (is_last) wait.look_at_us = wait.deadline_us;
         if (!wait.looking && now_us >= wait.look_at_us) look(&wait);
         int64_t next_us = wait.looking ? now_us + LOOK_MOST_US : wait.look_at_us;
-        if (next_us > deadline_us) next_us = deadline_us;
         timer_start(&wait.tick, next_us > now_us ? next_us - now_us : 0);
         if (wait.has_bar) show_bar(&wait);
         loop_turn(&app->loop, true);
@@ -80,6 +85,7 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
     wait_close(&wait);
     if (err) *err = wait.err;
     if (wait.ended) return wait.err.code == ERR_NONE;
+    if (output_is_lost()) return err_set(err, ERR_IO, "nobody reads what is printed");
     if (wait.is_interrupted)
         return err_set(err, ERR_INTERRUPTED,
                        "not waiting any more, the task goes on: ctutor-run "
@@ -87,6 +93,14 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
                        wait.id_text);
     return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
                    wait.id_text);
+}
+
+/* The last look begins at the deadline: a wait of no time at all still says what is final. */
+static bool goes_on(const struct wait *wait)
+{
+    bool is_late =
+        wait->asked_us >= wait->deadline_us || clock_boot_us() >= wait->deadline_us + ANSWER_US;
+    return !wait->ended && !wait->is_interrupted && !is_late && !output_is_lost();
 }
 
 bool read_id(const char *text, struct ident *id, struct err *err)
@@ -100,6 +114,8 @@ static void wait_open(struct wait *wait)
     ident_text(&wait->id, wait->id_text);
     wait->has_bar = wait->app->terminal_err && !(wait->app->json && wait->app->terminal_out);
     wait->begin_us = wait->last_answer_us = clock_boot_us();
+    int64_t at_most_us = wait->options->at_most_us;
+    wait->deadline_us = at_most_us < 0 ? INT64_MAX / 2 : wait->begin_us + at_most_us;
     wait->pause_us = LOOK_FIRST_US;
     timer_init(&wait->app->loop, &wait->tick, on_tick);
     uv_signal_init(&wait->app->loop.uv, &wait->interrupt);
@@ -209,6 +225,7 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
         err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->id_text);
         end_with(wait, &missing);
     } else if (wait->options->wants_logs) {
+        tell_unfinished(wait);
         ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
     } else {
         look_end(wait);
@@ -242,20 +259,32 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
  * first status of all). */
 static void look_end(struct wait *wait)
 {
-    enum task_status status = TASK_PENDING;
-    const char *word = json_string_value(json_object_get(wait->info, "status"));
-    bool is_known = word && task_status_parse(word, &status);
-    bool is_final = is_known && task_status_is_final(status);
-    if (is_final || !wait->is_told || wait->events == wait->events_then) {
-        int64_t attempt = json_integer_value(json_object_get(wait->info, "attempt"));
-        const json_t *progress = json_object_get(wait->info, "progress");
-        if (!is_final) tell_status(wait, status, attempt);
-        tell_progress(wait, progress);
-        if (is_final) tell_status(wait, status, attempt);
-    }
+    bool is_final = tell_unfinished(wait);
+    if (is_final || wait->events == wait->events_then)
+        tell_progress(wait, json_object_get(wait->info, "progress"));
+    if (is_final) tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"));
     json_decref(wait->info);
     wait->looking = false;
+    wait->asked_us = wait->looked_at_us;
     wait->ended = is_final;
+}
+
+/* A status that is not final stands before the progress and the log lines made in it. true: it is
+ * final, which is told last. */
+static bool tell_unfinished(struct wait *wait)
+{
+    enum task_status status = status_of(wait->info);
+    if (task_status_is_final(status)) return true;
+    if (!wait->is_told || wait->events == wait->events_then)
+        tell_status(wait, status, member_int(wait->info, "attempt"));
+    return false;
+}
+
+static enum task_status status_of(const json_t *info)
+{
+    enum task_status status = TASK_PENDING;
+    (void)task_status_parse(member_text(info, "status"), &status);
+    return status;
 }
 
 static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, const char *event)

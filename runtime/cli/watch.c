@@ -55,10 +55,11 @@ static int run_watch(struct app *app, const struct cli_args *args)
         .at_most_us = -1, .wants_logs = true, .news = on_watch_news, .arg = app
     };
     if (!cli_expect_words(&command_watch, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err) ||
-        !wait_until_final(app, &id, &wait, &err))
+        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err))
         return app_fail(app, &err);
-    return result_print(app, &id, false);
+    bool good = wait_until_final(app, &id, &wait, &err);
+    if (output_is_lost()) return 0; /* whether that is a fault, main says */
+    return good ? result_print(app, &id, false) : app_fail(app, &err);
 }
 
 /* On a terminal the bar shows the progress. */
@@ -105,7 +106,8 @@ static int run_logs(struct app *app, const struct cli_args *args)
         !app_open_stores(app, &err))
         return app_fail(app, &err);
     if (!cli_has(args, "follow")) return print_logs(app, &id);
-    return wait_until_final(app, &id, &wait, &err) ? 0 : app_fail(app, &err);
+    bool good = wait_until_final(app, &id, &wait, &err) || output_is_lost();
+    return good ? 0 : app_fail(app, &err);
 }
 
 static void on_log_news(void *arg, const char *line, const json_t *event)
@@ -123,6 +125,8 @@ static int print_logs(struct app *app, const struct ident *id)
 {
     struct await await = { 0 };
     struct err err;
+    char id_text[IDENT_TEXT_SIZE];
+    ident_text(id, id_text);
     json_t *all = json_array(), *page = NULL;
     int64_t seq = 0;
     bool good, has_more = true;
@@ -130,7 +134,7 @@ static int print_logs(struct app *app, const struct ident *id)
         ledger_logs(app->ledger, id, seq, LOGS_AT_ONCE, await_json, &await);
         good = await_run(&app->loop, &await, &err);
         page = good ? json_loadb(buf_text(&await.json), await.json.len, 0, NULL) : NULL;
-        if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no such task");
+        if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no task %s", id_text);
         json_t *logs = json_object_get(page, "logs"), *log;
         size_t index;
         json_array_foreach(logs, index, log)
