@@ -82,8 +82,9 @@ bool cli_int(const struct cli_args *args, const char *name, int64_t min, int64_t
     const char *text = cli_value(args, name);
     if (!text) return true;
     char *end;
+    bool is_number = text[text[0] == '-'] >= '0' && text[text[0] == '-'] <= '9';
     long long number = strtoll(text, &end, 10);
-    if (end == text || *end || number < min || number > max)
+    if (!is_number || *end || number < min || number > max)
         return err_set(err, ERR_INPUT, "--%s must be a whole number from %lld to %lld, is '%.60s'",
                        name, (long long)min, (long long)max, text);
     *value = number;

@@ -239,6 +239,10 @@ class ThisProgram(LocalTest):
         told = self.run_("sbumit", "--json", status=2)
         self.assertEqual(told.err.count("\n"), 1)
 
+    def test_a_worker_has_a_name_that_can_be_typed(self):
+        for name in ("", "a b", "a\x1b[31m", "x" * 129, "b\u00fcro"):
+            self.assertIn("--name", self.run_("worker", "start", "--name=" + name, status=2).err)
+
     def test_bad_settings_are_named(self):
         done = self.run_("list", status=2, env={"CTUTOR_LEASE": "soon"})
         self.assertIn("CTUTOR_LEASE", done.err)

@@ -145,8 +145,15 @@ static void numbers_are_bounded(void **state)
     assert_true(cli_int(&args, "queue", 0, 10, &value, &err));
     assert_int_equal(value, 12);
     options_close(&args);
-    assert_true(PARSE("--tag", "12x"));
-    assert_false(cli_int(&args, "tag", 0, 100, &value, &err));
+    static const char *const bad[] = { "12x", "+5", " 5", "", "-", "5.0", "99999999999999999999" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_true(PARSE("--tag", bad[i]));
+        assert_false(cli_int(&args, "tag", 0, 100, &value, &err));
+        options_close(&args);
+    }
+    assert_true(PARSE("--tag", "-3"));
+    assert_true(cli_int(&args, "tag", -5, 100, &value, &err));
+    assert_int_equal(value, -3);
     options_close(&args);
 }
 
