@@ -34,6 +34,7 @@ struct wait {
     int handles_open;
 
     bool looking, ended, is_interrupted;
+    bool is_over;                               /* only the look that goes on still knows it */
     bool has_bar;                               /* on stderr; not among JSON on the same terminal */
     int64_t look_at_us, looked_at_us, pause_us; /* boot time */
     int64_t begin_us, last_answer_us, shown_us;
@@ -50,8 +51,11 @@ struct wait {
     json_t *metadata;
 };
 
-static void wait_open(struct wait *wait);
+static struct wait *wait_open(struct app *app, const struct ident *id,
+                              const struct wait_options *options);
+static bool conclude(const struct wait *wait, struct err *err);
 static void wait_close(struct wait *wait);
+static void wait_free(struct wait *wait);
 static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_interrupt(uv_signal_t *handle, int number);
@@ -69,30 +73,34 @@ static void show_bar(struct wait *wait);
 bool wait_until_final(struct app *app, const struct ident *id, const struct wait_options *options,
                       struct err *err)
 {
-    struct wait wait = { .app = app, .options = options, .id = *id, .percent = -1 };
-    wait_open(&wait);
-    if (options->tells_id) output_plain_note("%s", wait.id_text);
-    while (goes_on(&wait)) {
+    struct wait *wait = wait_open(app, id, options);
+    while (goes_on(wait)) {
         int64_t now_us = clock_boot_us();
-        bool is_last = wait.look_at_us > wait.deadline_us && wait.looked_at_us < wait.deadline_us;
-        if (is_last) wait.look_at_us = wait.deadline_us;
-        if (!wait.looking && now_us >= wait.look_at_us) look(&wait);
-        int64_t next_us = wait.looking ? now_us + LOOK_MOST_US : wait.look_at_us;
-        timer_start(&wait.tick, next_us > now_us ? next_us - now_us : 0);
-        if (wait.has_bar) show_bar(&wait);
+        bool is_last =
+            wait->look_at_us > wait->deadline_us && wait->looked_at_us < wait->deadline_us;
+        if (is_last) wait->look_at_us = wait->deadline_us;
+        if (!wait->looking && now_us >= wait->look_at_us) look(wait);
+        int64_t next_us = wait->looking ? now_us + LOOK_MOST_US : wait->look_at_us;
+        timer_start(&wait->tick, next_us > now_us ? next_us - now_us : 0);
+        if (wait->has_bar) show_bar(wait);
         loop_turn(&app->loop, true);
     }
-    wait_close(&wait);
-    if (err) *err = wait.err;
-    if (wait.ended) return wait.err.code == ERR_NONE;
+    bool good = conclude(wait, err);
+    wait_close(wait);
+    return good;
+}
+
+static bool conclude(const struct wait *wait, struct err *err)
+{
+    if (err) *err = wait->err;
+    if (wait->ended) return wait->err.code == ERR_NONE;
     if (output_is_lost()) return err_set(err, ERR_IO, "nobody reads what is printed");
-    if (wait.is_interrupted)
+    if (wait->is_interrupted)
         return err_set(err, ERR_INTERRUPTED,
-                       "not waiting any more, the task goes on: ctutor-run "
-                       "result %s --wait",
-                       wait.id_text);
+                       "not waiting any more, the task goes on: ctutor-run result %s --wait",
+                       wait->id_text);
     return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
-                   wait.id_text);
+                   wait->id_text);
 }
 
 /* The last look begins at the deadline: a wait of no time at all still says what is final. */
@@ -109,21 +117,26 @@ bool read_id(const char *text, struct ident *id, struct err *err)
     return err_set(err, ERR_INPUT, "'%.60s' is no task id", text);
 }
 
-static void wait_open(struct wait *wait)
+static struct wait *wait_open(struct app *app, const struct ident *id,
+                              const struct wait_options *options)
 {
+    struct wait *wait = xcalloc(1, sizeof *wait);
+    *wait = (struct wait){ .app = app, .options = options, .id = *id, .percent = -1 };
     ident_text(&wait->id, wait->id_text);
-    wait->has_bar = wait->app->terminal_err && !(wait->app->json && wait->app->terminal_out);
+    wait->has_bar = app->terminal_err && !(app->json && app->terminal_out);
     wait->begin_us = wait->last_answer_us = clock_boot_us();
-    int64_t at_most_us = wait->options->at_most_us;
-    wait->deadline_us = at_most_us < 0 ? INT64_MAX / 2 : wait->begin_us + at_most_us;
+    bool is_endless = options->at_most_us < 0;
+    wait->deadline_us = is_endless ? INT64_MAX / 2 : wait->begin_us + options->at_most_us;
     wait->pause_us = LOOK_FIRST_US;
-    timer_init(&wait->app->loop, &wait->tick, on_tick);
-    uv_signal_init(&wait->app->loop.uv, &wait->interrupt);
+    timer_init(&app->loop, &wait->tick, on_tick);
+    uv_signal_init(&app->loop.uv, &wait->interrupt);
     uv_signal_start(&wait->interrupt, on_interrupt, SIGINT);
     wait->handles_open = 2;
-    wait->app->news.arg = wait;
-    wait->app->news.event = on_event;
-    if (wait->app->broker) broker_listen(wait->app->broker, BROKER_EVENTS);
+    app->news.arg = wait;
+    app->news.event = on_event;
+    if (app->broker) broker_listen(app->broker, BROKER_EVENTS);
+    if (options->tells_id) output_plain_note("%s", wait->id_text);
+    return wait;
 }
 
 static void on_tick(struct timer *timer) { (void)timer; /* the loop turned: that is all */ }
@@ -144,15 +157,24 @@ static void on_signal_closed(uv_handle_t *handle)
     container_of((uv_signal_t *)handle, struct wait, interrupt)->handles_open--;
 }
 
-/* It lives on the stack: what refers to it must be over. A second Ctrl-C ends the program. */
+/* A look that nobody answers must not hold up the end: it frees what is left when it is over, at
+ * the latest with the ledger. A second Ctrl-C ends the program. */
 static void wait_close(struct wait *wait)
 {
     wait->app->news = (struct app_news){ 0 };
     uv_close((uv_handle_t *)&wait->interrupt, on_signal_closed);
     timer_close(&wait->tick, on_timer_closed);
-    while (wait->handles_open > 0 || wait->looking) loop_turn(&wait->app->loop, true);
-    json_decref(wait->metadata);
+    while (wait->handles_open > 0) loop_turn(&wait->app->loop, true);
     if (wait->has_bar) progress_hide();
+    wait->is_over = true;
+    if (!wait->looking) wait_free(wait);
+}
+
+static void wait_free(struct wait *wait)
+{
+    json_decref(wait->metadata);
+    json_decref(wait->info);
+    free(wait);
 }
 
 static void on_event(void *arg, const char *line, size_t len)
@@ -193,6 +215,12 @@ static void look(struct wait *wait)
     ledger_info(wait->app->ledger, &wait->id, on_info, wait);
 }
 
+static void drop_info(struct wait *wait)
+{
+    json_decref(wait->info);
+    wait->info = NULL;
+}
+
 static void end_with(struct wait *wait, const struct err *err)
 {
     wait->ended = true;
@@ -214,6 +242,10 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
 {
     struct wait *wait = arg;
     struct err missing;
+    if (wait->is_over) {
+        wait_free(wait);
+        return;
+    }
     if (err) {
         look_failed(wait, err);
         return;
@@ -235,8 +267,12 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
 static void on_logs(void *arg, const char *json, size_t len, const struct err *err)
 {
     struct wait *wait = arg;
+    if (wait->is_over) {
+        wait_free(wait);
+        return;
+    }
     if (err) {
-        json_decref(wait->info);
+        drop_info(wait);
         look_failed(wait, err);
         return;
     }
@@ -263,7 +299,7 @@ static void look_end(struct wait *wait)
     if (is_final || wait->events == wait->events_then)
         tell_progress(wait, json_object_get(wait->info, "progress"));
     if (is_final) tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"));
-    json_decref(wait->info);
+    drop_info(wait);
     wait->looking = false;
     wait->asked_us = wait->looked_at_us;
     wait->ended = is_final;

@@ -1,11 +1,14 @@
 """What the commands do beyond the main job: slips of the hand, terminals, readers that leave, hostile text."""
 
+import contextlib
 import json
 import os
 import pty
+import signal
+import time
 import unittest
 
-from ctutor import wait_until
+from ctutor import children, wait_until
 from journey import ABSENT_ID, ServedTest
 
 FILES = {
@@ -145,6 +148,26 @@ class Commands(ServedTest):
         events = [json.loads(process.stdout.readline()) for _ in range(2)]
         self.interrupt(process)
         self.assertEqual([event["event"] for event in events], ["status", "log"])
+        self.run_("cancel", task)
+        self.result(task, status=1)
+
+    def test_ctrl_c_does_not_wait_for_a_store_that_hangs(self):
+        task = self.submit("wait")
+        self.wait_started(task)
+        process = self.place.start("watch", task)
+        self.assertTrue(process.stdout.readline())
+        servers = [self.place.postgres_server.pid, *children(self.place.postgres_server.pid)]
+        for pid in servers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(1.5)  # it looks once a second: now one is under way, which nobody sees from outside
+            began = time.monotonic()
+            self.assertEqual(self.interrupt(process)[0], 130)
+            self.assertLess(time.monotonic() - began, 2)
+        finally:
+            for pid in servers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         self.run_("cancel", task)
         self.result(task, status=1)
 
