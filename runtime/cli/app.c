@@ -69,8 +69,8 @@ bool app_open_ledger(struct app *app, struct err *err)
     if (app_wait_until(app, is_ledger_up, LEDGER_WAIT_US)) return true;
     char *shown = config_postgres_shown(app->config);
     err_set(err, ERR_STORE,
-            "Postgres (%s) does not answer; DATABASE_URL says where it is, `ctutor-run up` starts "
-            "one%s%s",
+            "Postgres (%s) does not answer%s%s. DATABASE_URL says where it is, `ctutor-run up` "
+            "starts one",
             shown, app->ledger_why.code ? ": " : "", app->ledger_why.text);
     free(shown);
     return false;

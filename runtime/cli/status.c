@@ -86,7 +86,7 @@ static void add_run(struct buf *out, const json_t *task)
     add_line(out, "attempt", buf_text(&text));
     buf_clear(&text);
     if (json_is_number(percent)) {
-        buf_addf(&text, "%g%% ", json_number_value(percent));
+        buf_addf(&text, "%.3g%% ", json_number_value(percent));
         progress_metadata(&text, json_object_get(progress, "metadata"));
         add_line(out, "progress", buf_text(&text));
     }

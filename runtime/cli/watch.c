@@ -87,7 +87,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
         struct buf metadata = BUF_EMPTY;
         progress_metadata(&metadata, json_object_get(event, "metadata"));
         output_add_local_time(&out, clock_wall_us());
-        buf_addf(&out, " %g%% ", json_number_value(json_object_get(event, "percentage")));
+        buf_addf(&out, " %.3g%% ", json_number_value(json_object_get(event, "percentage")));
         output_add_clean(&out, buf_text(&metadata), metadata.len, false);
         buf_close(&metadata);
     }
