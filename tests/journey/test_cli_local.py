@@ -136,6 +136,8 @@ class TasksRun(LocalTest):
         told = self.run_("tasks", "run", "fails", "--json", status=1).json
         self.assertEqual((told["status"], told["error"]["kind"], told["result"]),
                          ("FAILURE", "exception", None))
+        self.place.task("explains", 'return { execute = function() return nil, "no", { line = 7 } end }')
+        self.assertIn('details: {"line":7}', self.run_("tasks", "run", "explains", status=1).err)
 
     def test_a_loop_that_never_waits_ends_at_its_timeout(self):
         self.place.task("hot", "return { timeout = 1, execute = function() while true do end end }")
