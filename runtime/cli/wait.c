@@ -64,8 +64,9 @@ static void look(struct wait *wait);
 static void look_end(struct wait *wait);
 static bool tell_unfinished(struct wait *wait);
 static enum task_status status_of(const json_t *info);
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt);
-static void tell_progress(struct wait *wait, const json_t *progress);
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt,
+                        const char *at);
+static void tell_progress(struct wait *wait, const json_t *progress, const char *at);
 static void tell_log(struct wait *wait, const json_t *log);
 static void tell(struct wait *wait, const struct buf *line, bool is_progress);
 static void show_bar(struct wait *wait);
@@ -191,14 +192,14 @@ static void on_event(void *arg, const char *line, size_t len)
         wait->events++;
         wait->pause_us = LOOK_MOST_US;
         if (strcmp(kind, "progress") == 0)
-            tell_progress(wait, event);
+            tell_progress(wait, event, member_text(event, "at"));
         else if (strcmp(kind, "log") == 0 && wait->options->wants_logs &&
                  soon_us < wait->look_at_us)
             wait->look_at_us = soon_us;
         else if (word && task_status_parse(word, &status) && task_status_is_final(status))
             wait->look_at_us = now_us;
         else if (word && task_status_parse(word, &status))
-            tell_status(wait, status, member_int(event, "attempt"));
+            tell_status(wait, status, member_int(event, "attempt"), member_text(event, "at"));
     }
     json_decref(event);
 }
@@ -296,9 +297,12 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
 static void look_end(struct wait *wait)
 {
     bool is_final = tell_unfinished(wait);
+    const json_t *progress = json_object_get(wait->info, "progress");
     if (is_final || wait->events == wait->events_then)
-        tell_progress(wait, json_object_get(wait->info, "progress"));
-    if (is_final) tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"));
+        tell_progress(wait, progress, member_text(progress, "updated_at"));
+    if (is_final)
+        tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"),
+                    member_text(wait->info, "finished_at"));
     drop_info(wait);
     wait->looking = false;
     wait->asked_us = wait->looked_at_us;
@@ -311,8 +315,10 @@ static bool tell_unfinished(struct wait *wait)
 {
     enum task_status status = status_of(wait->info);
     if (task_status_is_final(status)) return true;
+    int64_t attempt = member_int(wait->info, "attempt");
+    const char *since = status == TASK_STARTED ? "started_at" : attempt ? "" : "created_at";
     if (!wait->is_told || wait->events == wait->events_then)
-        tell_status(wait, status, member_int(wait->info, "attempt"));
+        tell_status(wait, status, attempt, member_text(wait->info, since));
     return false;
 }
 
@@ -331,7 +337,17 @@ static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, con
     jsonw_key_text(w, "event", event);
 }
 
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt)
+/* at: when it happened; "": since when is not known. */
+static void add_at(struct jsonw *w, const char *at)
+{
+    jsonw_key(w, "at");
+    if (*at)
+        jsonw_text(w, at);
+    else
+        jsonw_time(w, clock_wall_us());
+}
+
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt, const char *at)
 {
     struct buf line = BUF_EMPTY;
     struct jsonw w;
@@ -342,14 +358,13 @@ static void tell_status(struct wait *wait, enum task_status status, int64_t atte
     line_begin(wait, &w, &line, "status");
     jsonw_key_text(&w, "status", task_status_text(status));
     jsonw_key_int(&w, "attempt", attempt);
-    jsonw_key(&w, "at");
-    jsonw_time(&w, clock_wall_us());
+    add_at(&w, at);
     jsonw_object_end(&w);
     tell(wait, &line, false);
     buf_close(&line);
 }
 
-static void tell_progress(struct wait *wait, const json_t *progress)
+static void tell_progress(struct wait *wait, const json_t *progress, const char *at)
 {
     struct buf line = BUF_EMPTY;
     struct jsonw w;
@@ -367,8 +382,7 @@ static void tell_progress(struct wait *wait, const json_t *progress)
     jsonw_number(&w, wait->percent);
     jsonw_key(&w, "metadata");
     jsonw_raw(&w, text ? text : "null", text ? strlen(text) : 4);
-    jsonw_key(&w, "at");
-    jsonw_time(&w, clock_wall_us());
+    add_at(&w, at);
     jsonw_object_end(&w);
     tell(wait, &line, true);
     free(text);

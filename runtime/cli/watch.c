@@ -19,6 +19,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event);
 static void on_log_news(void *arg, const char *line, const json_t *event);
 static int print_logs(struct app *app, const struct ident *id);
 static void print_log(struct app *app, const json_t *log);
+static void add_moment(struct buf *out, const json_t *event);
 
 const struct command command_watch = {
     .name = "watch",
@@ -76,7 +77,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
     } else if (strcmp(kind, "status") == 0) {
         const char *status = json_string_value(json_object_get(event, "status"));
         const char *colour = app->colour ? output_status_colour(status) : NULL;
-        output_add_local_time(&out, clock_wall_us());
+        add_moment(&out, event);
         if (colour)
             buf_addf(&out, " \033[%sm%s\033[0m", colour, status);
         else
@@ -86,7 +87,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
     } else if (!app->terminal_err || !app->terminal_out) {
         struct buf metadata = BUF_EMPTY;
         progress_metadata(&metadata, json_object_get(event, "metadata"));
-        output_add_local_time(&out, clock_wall_us());
+        add_moment(&out, event);
         buf_addf(&out, " %.3g%% ", json_number_value(json_object_get(event, "percentage")));
         output_add_clean(&out, buf_text(&metadata), metadata.len, false);
         buf_close(&metadata);
@@ -160,15 +161,19 @@ static int print_logs(struct app *app, const struct ident *id)
 static void print_log(struct app *app, const json_t *log)
 {
     struct buf out = BUF_EMPTY;
-    int64_t at_us;
-    const char *at = json_string_value(json_object_get(log, "at"));
     const char *level = json_string_value(json_object_get(log, "level"));
     const json_t *text = json_object_get(log, "text");
-    if (at && time_parse(at, &at_us, NULL)) output_add_local_time(&out, at_us);
+    add_moment(&out, log);
     bool is_bad = level && (strcmp(level, "warn") == 0 || strcmp(level, "error") == 0);
     buf_addf(&out, " %s%-5s%s ", app->colour && is_bad ? "\033[33m" : "", level ? level : "",
              app->colour && is_bad ? "\033[0m" : "");
     output_add_clean(&out, json_string_value(text), json_string_length(text), true);
     output_stream_line(out.data, out.len);
     buf_close(&out);
+}
+
+static void add_moment(struct buf *out, const json_t *event)
+{
+    int64_t at_us;
+    if (time_parse(member_text(event, "at"), &at_us, NULL)) output_add_local_time(out, at_us);
 }

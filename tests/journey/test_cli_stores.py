@@ -151,6 +151,14 @@ class Commands(ServedTest):
         self.run_("cancel", task)
         self.result(task, status=1)
 
+    def test_a_watch_says_when_it_happened_not_when_it_looked(self):
+        task = self.final("hostile")
+        info = self.info(task)
+        events = [json.loads(line) for line in self.run_("watch", task, "--json").lines]
+        told = {event["event"]: event["at"] for event in events}
+        self.assertEqual(told["status"], info["finished_at"])
+        self.assertEqual(told["progress"], info["progress"]["updated_at"])
+
     def test_ctrl_c_does_not_wait_for_a_store_that_hangs(self):
         task = self.submit("wait")
         self.wait_started(task)
