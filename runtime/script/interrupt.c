@@ -154,6 +154,8 @@ bool interrupt_leave(lua_State *L)
     return was_interrupted;
 }
 
+bool interrupt_has_struck(void) { return was_hooked; }
+
 static bool is_past_deadline(void)
 {
     struct slice_note *note = watch.note;

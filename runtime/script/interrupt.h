@@ -32,6 +32,7 @@ void interrupt_enter(lua_State *L, const struct ident *claim, int64_t deadline_u
 /* true: the slice was interrupted: whatever lua_resume returned, the run is over. Takes the hook
  * off. */
 bool interrupt_leave(lua_State *L);
+bool interrupt_has_struck(void); /* in this slice; what runs now is on its way out */
 /* The profiler belongs to one state: give it to this one, L its main thread (the last owner is
  * disowned). */
 void interrupt_own(lua_State *L);
