@@ -119,7 +119,7 @@ static int read_returned(lua_State *L)
 static void decide_result(lua_State *L, struct run *run)
 {
     struct err err;
-    if (codec_encode(L, 2, run->generation->host->max_result, &run->result, &err)) {
+    if (codec_encode_exact(L, 2, run->generation->host->max_result, &run->result, &err)) {
         run_decide(run, END_RETURNED);
         return;
     }

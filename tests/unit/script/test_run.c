@@ -70,6 +70,12 @@ static void what_cannot_be_kept_is_unstorable(void **state)
                  "results[3].when: a function");
     expect_error("return ('x'):rep(2 * 1024 * 1024)", END_UNSTORABLE, "larger than 1048576 bytes");
     expect_error("return 0/0", END_UNSTORABLE, "NaN");
+    expect_error("return { n = { 2^60 } }", END_UNSTORABLE,
+                 "n[1]: a number beyond 2^53 may have lost digits (return it as text)");
+    expect_error("return -(2^53 + 2)", END_UNSTORABLE, "beyond 2^53");
+    expect_error("return 1e300", END_UNSTORABLE, "beyond 2^53");
+    expect_result("return { 2^53, -2^53, 1e-300, ('%.0f'):format(2^60) }",
+                  "[9007199254740992,-9007199254740992,1e-300,\"1152921504606846976\"]");
 }
 
 static void fatal_retry_in_and_snooze_cannot_be_caught(void **state)
