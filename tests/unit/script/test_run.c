@@ -161,6 +161,9 @@ static void progress_and_logs_are_told(void **state)
 {
     (void)state;
     struct story story = { 0 };
+    expect("ctx.progress(-5) ctx.progress(40.5) ctx.progress(20)", (struct start){ 0 }, &story);
+    assert_string_equal(buf_text(&story.progress), "0 40.5 40.5 ");
+    story_close(&story);
     expect("ctx.progress(10, { a = 1 }) ctx:progress(250) ctx.log('debug', 'd') ctx:info('i') "
            "ctx.warn(5) ctx.info('a\\0b') ctx.info(('x'):rep(70000))",
            (struct start){ 0 }, &story);

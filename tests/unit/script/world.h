@@ -134,7 +134,7 @@ struct story {
     char *result, *error, *metadata;
     int64_t delay_us;
     double percent, seconds;
-    struct buf log;
+    struct buf log, progress;
     void (*after)(struct story *story); /* called from within ended */
     struct story *other;
 };
@@ -164,12 +164,21 @@ static void on_log(void *arg, struct run *run, const char *level, const char *te
     buf_add_char(&story->log, '\n');
 }
 
+static void on_progress(void *arg, struct run *run, double percent, const char *metadata)
+{
+    struct story *story = arg;
+    (void)run;
+    (void)metadata;
+    buf_addf(&story->progress, "%g ", percent);
+}
+
 static inline void story_close(struct story *story)
 {
     free(story->result);
     free(story->error);
     free(story->metadata);
     buf_close(&story->log);
+    buf_close(&story->progress);
     *story = (struct story){ 0 };
 }
 
@@ -198,7 +207,9 @@ static inline void story_start(struct story *story, struct generation *generatio
                              .params = start.params ? start.params : "{}",
                              .check_params = start.check_params,
                              .argument = start.argument };
-    struct run_events events = { .arg = story, .ended = on_ended, .log = on_log };
+    struct run_events events = {
+        .arg = story, .ended = on_ended, .progress = on_progress, .log = on_log
+    };
     spec.params_len = strlen(spec.params);
     spec.argument_len = start.argument ? strlen(start.argument) : 0;
     story->run = run_start(generation, &spec, &events);
