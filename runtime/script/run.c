@@ -109,7 +109,10 @@ void run_arm_timer(struct run *run)
 static void on_timer(struct timer *timer)
 {
     struct run *run = container_of(timer, struct run, timer);
-    if (run->state == RUN_ENDING) return;
+    if (run->state == RUN_ENDING) {
+        run_hold_is_over(run);
+        return;
+    }
     if (clock_boot_us() < run_limit_us(run)) {
         run_arm_timer(run);
         return;

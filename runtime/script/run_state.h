@@ -75,6 +75,8 @@ struct run {
     struct timer sleep_timer;
 
     struct list cleanups;
+    unsigned holds; /* by operations under way, and by run_conclude itself */
+    bool is_undone; /* nothing is waited for any more */
 
     /* how it ends; settled once */
     bool is_decided;
@@ -114,6 +116,7 @@ void run_decide_limit(struct run *run);              /* its time ran out */
 void run_decide_returned(struct run *run);           /* L holds what it returned */
 void run_decide_raised(struct run *run, int status); /* L holds the error */
 void run_conclude(struct run *run);                  /* decided: undo everything, tell the owner */
+void run_hold_is_over(struct run *run);              /* ENDING: no longer waits for what holds it */
 
 /* ---- ctx.c ---- */
 void ctx_open(lua_State *L);                  /* once per state, protected */

@@ -331,6 +331,25 @@ static void a_release_kills_everything(void **state)
     the_end_of_a_run_kills_everything(END_RELEASED, -1, release_run);
 }
 
+/* In a session of its own it outlives the first kill, and writes into the directory until it is
+ * found. */
+static void the_directory_goes_after_the_last_process(void **state)
+{
+    (void)state;
+    enum { COUNT = 12 };
+    struct script_run *runs[COUNT];
+    struct generation *generation = script_load(
+        &harness, RUN "return run{ 'sh', '-c', [[(setsid sh -c 'i=0; while mkdir -p d/$i; do "
+                      "i=$((i+1)); done' &); sleep 300]] }");
+    for (int i = 0; i < COUNT; i++) runs[i] = script_start(&harness, generation, 300000);
+    for (int i = 0; i < COUNT; i++) {
+        script_wait(runs[i]);
+        assert_int_equal(runs[i]->end, END_TIMEOUT);
+        script_free(runs[i]);
+    }
+    generation_retire(generation); /* and the harness finds no directory */
+}
+
 static void many_run_side_by_side(void **state)
 {
     (void)state;
@@ -368,6 +387,7 @@ int main(void)
         TEST(the_timeout_of_the_run_kills_everything),
         TEST(a_cancel_kills_everything),
         TEST(a_release_kills_everything),
+        TEST(the_directory_goes_after_the_last_process),
         TEST(many_run_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

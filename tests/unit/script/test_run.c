@@ -313,6 +313,27 @@ static void the_directory_of_a_run_is_gone_when_it_ended(void **state)
     generation_done(generation);
 }
 
+static void a_run_ends_when_nothing_holds_it_or_after_a_while(void **state)
+{
+    (void)state;
+    struct story story = { 0 };
+    struct generation *generation = generation_of_body("test.hold()");
+    story_start(&story, generation, (struct start){ 0 });
+    for (int i = 0; i < 5; i++) loop_turn(&loop, false);
+    assert_int_equal(story.ends, 0);
+    run_let_go(held);
+    story_finish(&story);
+    story_close(&story);
+    story_start(&story, generation, (struct start){ 0 });
+    int64_t began_us = clock_boot_us();
+    story_finish(&story);
+    assert_true(clock_boot_us() - began_us >= RUN_HOLD_US - 100000);
+    assert_int_equal(story.end, END_RETURNED);
+    run_let_go(held); /* late: the struct is still there, and goes now */
+    story_close(&story);
+    generation_done(generation);
+}
+
 static void end_other(struct story *story) { run_end(story->other->run, END_RELEASED); }
 
 static void an_owner_may_end_other_runs_from_ended(void **state)
@@ -453,6 +474,7 @@ int main(void)
         cmocka_unit_test(an_unknown_task_is_given_back),
         cmocka_unit_test(cleanups_run_in_reverse_before_ended),
         cmocka_unit_test(the_directory_of_a_run_is_gone_when_it_ended),
+        cmocka_unit_test(a_run_ends_when_nothing_holds_it_or_after_a_while),
         cmocka_unit_test(an_owner_may_end_other_runs_from_ended),
         cmocka_unit_test(a_run_may_be_ended_before_it_ran),
         cmocka_unit_test(cancel_raises_at_the_pending_and_each_later_wait),

@@ -95,6 +95,14 @@ static int bind_acquire(lua_State *L)
     return 0;
 }
 
+static struct run *held;
+static int bind_hold(lua_State *L)
+{
+    held = run_current(L);
+    run_hold(held);
+    return 0;
+}
+
 static int bind_sleep(lua_State *L) { return run_sleep(L, run_check_duration(L, 1)); }
 
 static int bind_tempdir(lua_State *L)
@@ -117,6 +125,8 @@ static int bind_open(lua_State *L)
     lua_setfield(L, -2, "sleep");
     lua_pushcfunction(L, bind_acquire);
     lua_setfield(L, -2, "acquire");
+    lua_pushcfunction(L, bind_hold);
+    lua_setfield(L, -2, "hold");
     lua_pushcfunction(L, bind_tempdir);
     lua_setfield(L, -2, "tempdir");
     lua_pushlightuserdata(L, NULL);
