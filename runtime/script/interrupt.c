@@ -186,6 +186,7 @@ void interrupt_own(lua_State *L)
 {
     static const struct itimerval off;
     if (profiled) interrupt_disown(profiled);
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON); /* off if it was an owner before */
     luaJIT_profile_start(L, "li1000000000", on_sample, NULL);
     setitimer(ITIMER_PROF, &off, NULL);
     profiled = L;
@@ -198,6 +199,8 @@ static void on_sample(void *data, lua_State *L, int samples, int state)
     (void)samples;
     (void)state;
 }
+
+lua_State *interrupt_owner(void) { return profiled; }
 
 void interrupt_disown(lua_State *L)
 {

@@ -36,5 +36,6 @@ bool interrupt_has_struck(void); /* in this slice; what runs now is on its way o
 /* The profiler belongs to one state: give it to this one, L its main thread (the last owner is
  * disowned). */
 void interrupt_own(lua_State *L);
+lua_State *interrupt_owner(void); /* its main thread, or NULL */
 /* A state that lost it: JIT off, traces flushed, so that the hook alone stops it. */
 void interrupt_disown(lua_State *L);
