@@ -172,6 +172,7 @@ void run_conclude(struct run *run)
     run_abandon(run);
     run_clean_up(run);
     drop_coroutine(run);
+    run_log_end(run);
     write_error(run);
     if (run->holds > 1) timer_start(&run->timer, RUN_HOLD_US);
     run_let_go(run);

@@ -85,16 +85,25 @@ struct run {
     int64_t delay_us, ended_us;
     double percent;
     char *metadata;
+    unsigned told;    /* times that progress was told in this slice */
+    bool is_untold;   /* there is newer progress, to be told when the slice is over */
+    int64_t log_room; /* bytes that the log takes from it at log_room_us */
+    int64_t log_room_us;
+    uint64_t log_dropped; /* lines since the last one that was taken */
     struct defer conclude;
 };
 
 /* ---- run.c ---- */
 void run_turn(struct defer *defer); /* of generation->turn */
 void run_make_ready(struct run *run);
-void run_log(struct run *run, const char *level, const char *text,
-             size_t len);                    /* cleans and cuts */
 int64_t run_limit_us(const struct run *run); /* when it must be off the CPU */
 void run_arm_timer(struct run *run);
+
+/* ---- run_tell.c: what it says while it runs ---- */
+void run_log(struct run *run, const char *level, const char *text, size_t len); /* cleans, cuts */
+void run_log_end(struct run *run); /* says how much was left out */
+void run_progress(struct run *run, double percent);
+void run_progress_flush(struct run *run); /* the slice is over */
 
 /* ---- run_wait.c ---- */
 void run_abandon(struct run *run); /* whatever wait is pending, or woken and not delivered */

@@ -157,27 +157,6 @@ static void ctx_knows_the_run(void **state)
     story_close(&story);
 }
 
-static void progress_and_logs_are_told(void **state)
-{
-    (void)state;
-    struct story story = { 0 };
-    expect("ctx.progress(-5) ctx.progress(40.5) ctx.progress(20)", (struct start){ 0 }, &story);
-    assert_string_equal(buf_text(&story.progress), "0 40.5 40.5 ");
-    story_close(&story);
-    expect("ctx.progress(10, { a = 1 }) ctx:progress(250) ctx.log('debug', 'd') ctx:info('i') "
-           "ctx.warn(5) ctx.info('a\\0b') ctx.info(('x'):rep(70000))",
-           (struct start){ 0 }, &story);
-    assert_int_equal(story.percent, 100);
-    assert_string_equal(story.metadata, "{\"a\":1}");
-    assert_int_equal(strncmp(buf_text(&story.log),
-                             "debug:d\ninfo:i\nwarn:5\ninfo:a\xef\xbf\xbd"
-                             "b\ninfo:xxx",
-                             30),
-                     0);
-    assert_true(story.log.len < 65536 + 100);
-    story_close(&story);
-}
-
 static void hooks_get_their_argument(void **state)
 {
     (void)state;
@@ -468,7 +447,6 @@ int main(void)
         cmocka_unit_test(fatal_retry_in_and_snooze_cannot_be_caught),
         cmocka_unit_test(misuse_of_ctx_is_an_error_at_the_call),
         cmocka_unit_test(ctx_knows_the_run),
-        cmocka_unit_test(progress_and_logs_are_told),
         cmocka_unit_test(hooks_get_their_argument),
         cmocka_unit_test(defaults_are_filled_in_at_every_depth),
         cmocka_unit_test(an_unknown_task_is_given_back),
