@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stack.h"
 
 #define TICK_US                                                                                    \
     50000 /* how late a deadline may be seen that was set while the thread slept a tick */
@@ -60,6 +61,7 @@ void interrupt_start(struct slice_note *note)
 {
     struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
     sigset_t all, before;
+    stack_raise(); /* before any Lua runs in this process */
     watch.note = note ? note : &private_note;
     watch.lua_thread = pthread_self();
     watch.is_stopping = false;

@@ -8,15 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "bindings/bindings.h"
 #include "support/script_harness.h"
 
 static struct script_harness harness;
+static struct rlimit started_with; /* RLIMIT_STACK */
 
 static int open_harness(void **state)
 {
@@ -92,6 +95,18 @@ static void a_given_path_is_searched(void **state)
                       "run{ 'hello', env = { PATH = path } }.stdout, run{ './bin/hello' }.stdout, "
                       "run{ 'hello' } == nil }",
                   "[\"hello\\n\",\"hello\\n\",true]");
+}
+
+/* This process may have raised its own. */
+static void the_limit_of_the_stack_is_what_we_were_started_with(void **state)
+{
+    (void)state;
+    char *expected =
+        started_with.rlim_cur == RLIM_INFINITY
+            ? xstrdup("\"unlimited\\n\"")
+            : xasprintf("\"%llu\\n\"", (unsigned long long)started_with.rlim_cur / 1024);
+    script_expect(&harness, SH "return sh('ulimit -s').stdout", expected);
+    free(expected);
 }
 
 static void only_three_descriptors_are_open(void **state)
@@ -368,12 +383,14 @@ static void many_run_side_by_side(void **state)
 
 int main(void)
 {
+    getrlimit(RLIMIT_STACK, &started_with);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_harness, close_harness)
     const struct CMUnitTest tests[] = {
         TEST(output_and_status_are_told),
         TEST(it_runs_in_the_directory_of_the_run),
         TEST(the_environment_is_clean),
         TEST(a_given_path_is_searched),
+        TEST(the_limit_of_the_stack_is_what_we_were_started_with),
         TEST(only_three_descriptors_are_open),
         TEST(what_cannot_be_started_is_returned),
         TEST(misuse_raises_and_names_the_option),

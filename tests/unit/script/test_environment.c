@@ -90,6 +90,21 @@ static void what_tasks_rely_on_is_there(void **state)
     expect_result("local it, t = pairs(math) return t == math and pairs({}) == next", "true");
 }
 
+/* It would be the end of the process. */
+static void endless_recursion_through_c_functions_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "local function f() return (('a'):gsub('a', f)) end f()",
+        "local function f() return (('a'):gsub('a', function() return pcall(f) and 'x' end)) end "
+        "f() error('stack overflow')",
+        "local function f() table.sort({ 3, 2, 1 }, f) end f()",
+        "local function f() return string.format('%s', setmetatable({}, { __tostring = f })) end "
+        "f()",
+    };
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) ends_with_error(bodies[i], "stack overflow");
+}
+
 static void coroutines_nest_as_deep_as_in_plain_lua(void **state)
 {
     (void)state;
@@ -217,6 +232,7 @@ int main(void)
         cmocka_unit_test(standard_tables_are_read_only),
         cmocka_unit_test(absent_names_say_what_to_use),
         cmocka_unit_test(what_tasks_rely_on_is_there),
+        cmocka_unit_test(endless_recursion_through_c_functions_is_an_error),
         cmocka_unit_test(coroutines_nest_as_deep_as_in_plain_lua),
         cmocka_unit_test(code_is_loaded_from_text_only),
         cmocka_unit_test(print_logs_at_info),
