@@ -241,8 +241,12 @@ local function environment(require, compile)
     if mode ~= nil and not tostring(mode):find("t", 1, true) then
       return nil, "only text is loaded"
     end
+    if env == own._G then env = nil end -- it is what the text finds anyway
+    if env ~= nil and type(env) ~= "table" then
+      error(("bad argument #4 to 'load' (table expected, got %s)"):format(type(env)), 2)
+    end
     local f, message = compile(chunk, name or "=(load)")
-    if f and env ~= nil and env ~= own._G then setfenv(f, env) end
+    if f and env then setfenv(f, env) end
     return f, message
   end
   function own.loadstring(text, name) return own.load(text, name or text) end

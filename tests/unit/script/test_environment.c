@@ -127,6 +127,8 @@ static void code_is_loaded_from_text_only(void **state)
         "local n = 0 return load(function() n = n + 1 return ({ 'return ', '9' })[n] end)()", "9");
     expect_result("return load('return y', 'c', 't', { y = 4 })()", "4");
     expect_result("return load('return type(print)', 'c', 't', _G)()", "\"function\"");
+    ends_with_error("load('x = 1', '=c', 't', string)",
+                    "t.lua:3: bad argument #4 to 'load' (table expected, got userdata)");
     ends_with_error("load('x = 1', '=c', 't', _G)()", "c:1: assignment to undeclared global 'x'");
     expect_result("return { load('x =', '=c') == nil, (select(2, load('x =', '=c'))) }",
                   "[true,\"c:1: unexpected symbol near '<eof>'\"]");
