@@ -41,6 +41,7 @@ struct claimer {
     struct defer wake;
     int32_t held;    /* hints taken and not yet started or given back */
     int32_t asked;   /* upper bound of what the claim in flight may bring */
+    bool woken;      /* while that claim was in flight: it may have looked too early */
     size_t settling; /* broker_settle calls without an answer */
     bool stopped, closing;
     char epoch[64];
@@ -185,6 +186,7 @@ static void check_overdue(struct claimer *claimer)
 static void on_wake(struct defer *defer)
 {
     struct claimer *claimer = container_of(defer, struct claimer, wake);
+    claimer->woken = claimer->asked > 0;
     if (claimer->stopped || claimer->asked || !claimer->carried_count) return;
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
     int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
@@ -231,8 +233,11 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         claimer->held++;
         batch_add(&claimer->starts, &hint->node);
     }
-    if (claimed->count && claimed->more) claimer_wake(claimer);
-    if (!claimed->count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+    if (claimer->woken || (claimed->count && claimed->more)) {
+        claimer_wake(claimer);
+    } else if (!claimed->count && !claimer->held) {
+        claimer->owner.idle(claimer->owner.arg);
+    }
 }
 
 /* An error that Redis itself answered (OOM, BUSY) shows that the connection works. */

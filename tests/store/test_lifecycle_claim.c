@@ -252,6 +252,26 @@ static void test_a_first_claim_after_a_busy_time_is_not_overdue(void **state)
     assert_int_equal(taker->stuck, 0);
 }
 
+/* Redis looked before the hint came, and the news of it was here before that answer: the next poll
+ * would be a second too late. */
+static void test_a_wake_during_a_claim_is_not_lost(void **state)
+{
+    (void)state;
+    struct ident id = submit_plain();
+    stores_redis_do("DEL @:q:default");
+    struct taker *taker = taker_begin(0, &at->worker, 10);
+    UNTIL(&at->loop, taker->idle > 0);
+    at->takers[0] = NULL; /* deaf to the channel */
+    claimer_wake(taker->claimer);
+    while (claimer_is_quiet(taker->claimer)) loop_turn(&at->loop, false);
+    int64_t before_us = clock_mono_us();
+    push_hint(id, 0);
+    claimer_wake(taker->claimer);
+    UNTIL(&at->loop, taker->count == 1 || clock_mono_us() - before_us > 500000);
+    at->takers[0] = taker;
+    assert_int_equal(taker->count, 1);
+}
+
 static void test_what_was_claimed_still_arrives_after_a_stop(void **state)
 {
     struct ident ids[30];
@@ -281,6 +301,7 @@ int main(void)
         LIFE_TEST(test_a_dead_owner_is_told_so),
         LIFE_TEST(test_a_lost_epoch_is_reported),
         LIFE_TEST(test_a_first_claim_after_a_busy_time_is_not_overdue),
+        LIFE_TEST(test_a_wake_during_a_claim_is_not_lost),
         LIFE_TEST(test_what_was_claimed_still_arrives_after_a_stop),
     };
     return cmocka_run_group_tests(tests, stores_start, stores_stop);
