@@ -60,9 +60,9 @@ void broker_rebuild(struct broker *broker, const char *why);
 /* Completion of verbs without an answer; err is NULL on success. */
 typedef void broker_done_fn(void *arg, const struct err *err);
 
-/* Push hints (any queues, 1 to 1000) and publish one wake per queue. A push replaces an older hint
- * of the id; one that is claimed with the same or later starts is left alone. done may be NULL.
- * hints are copied. */
+/* Push hints (any queues, at least one; a thousand at a time) and publish one wake per queue and
+ * thousand. A push replaces an older hint of the id; one that is claimed with the same or later
+ * starts is left alone. done may be NULL. hints are copied. */
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg);
 

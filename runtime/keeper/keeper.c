@@ -181,10 +181,7 @@ static void duties(struct keeper *keeper)
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints)
 {
     if (keeper->closing) return;
-    for (size_t at = 0; at < hints->count; at += 1000) {
-        size_t count = hints->count - at < 1000 ? hints->count - at : 1000;
-        broker_push(keeper->broker, hints->hints + at, count, NULL, NULL);
-    }
+    if (hints->count) broker_push(keeper->broker, hints->hints, hints->count, NULL, NULL);
     if (hints->next_run_at_us) keeper_wake(keeper, hints->next_run_at_us);
 }
 
