@@ -95,7 +95,8 @@ const char schema_ends[] =
     "END $$;\n"
     /* seen: the counter that was watched standing still; -1: the end was seen itself.
      * Repeating it finds the worker dead already and its rows gone. */
-    "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, culprit_timeout boolean, seen bigint)\n"
+    "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, culprit_timeout boolean, seen bigint,\n"
+    "              unwitnessed boolean)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on AS $$\n"
@@ -111,7 +112,8 @@ const char schema_ends[] =
     "      WHEN seen < 0 AND culprit IS NULL AND cardinality(ids) = 0 THEN 'gone'\n"
     "      ELSE 'dead' END\n"
     "    WHERE w.incarnation = dead AND w.state = 'alive';\n"
-    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, culprit_timeout, seen >= 0);\n"
+    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, culprit_timeout,\n"
+    "              unwitnessed OR seen >= 0);\n"
     "END $$;\n"
     /* A start may commit after its owner died: whoever ended is looked at until no
      * statement of it can be under way any more. Then waiting rows past their expiry. */

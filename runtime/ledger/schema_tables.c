@@ -64,7 +64,7 @@ const char schema_tables[] =
     /* Hooks that must still run, and the incarnation that will. */
     "CREATE TABLE hooks_owed (\n"
     "  id uuid, round integer NOT NULL, attempt integer, event text,\n"
-    "  name text NOT NULL, owner uuid, PRIMARY KEY (id, attempt, event)\n"
+    "  name text NOT NULL, owner uuid, PRIMARY KEY (id, round, attempt, event)\n"
     ");\n"
     /* Incarnations: supervisors (supervisor IS NULL) and their runners. */
     "CREATE TABLE workers (\n"

@@ -10,7 +10,7 @@
 
 static void release(struct ident owner, struct ident culprit, bool timeout)
 {
-    struct death death = { owner, culprit, timeout, -1 };
+    struct death death = { owner, culprit, timeout, -1, false };
     AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
 }
 
@@ -216,6 +216,19 @@ static void the_keeper_declares_dead_only_what_stood_still(void **state)
                         "0 0 1");
 }
 
+/* A whole worker died, and the next one on that machine finds the corpse. */
+static void a_corpse_found_later_is_unwitnessed(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w"), id = insert_named("greet");
+    started_by(&owner, id, 0);
+    struct death death = { .incarnation = owner, .seen_heartbeat = -1, .unwitnessed = true };
+    AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 1);
+    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"),
+                        "0 0 1");
+}
+
 static void sweep_releases_what_a_dead_owner_started_late(void **state)
 {
     (void)state;
@@ -286,6 +299,29 @@ static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
         "t 4 unknown_task");
 }
 
+/* Retried by an operator and again carried by nobody: it ends at the same start as before, while
+ * the hook of the first end is still owed. */
+static void each_round_that_ends_unknown_owes_its_hook(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"lost\",\"hooks\":[\"failure\"]}]}";
+    const char *const lost[] = { "lost", NULL };
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct ident one = worker_living("one"), id = insert_named("lost");
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    AWAIT(ledger_retry(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    assert_int_equal(answer.count, 1);
+    AWAIT(ledger_hooks_take(ledger_a, &one, lost, 10, on_json, NULL));
+    assert_string_equal(field("0,event"), "failure");
+    assert_string_equal(field("1,event"), "failure");
+    AWAIT(ledger_hook_done(ledger_a, &id, 0, "failure", on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 1);
+    AWAIT(ledger_hook_done(ledger_a, &id, 0, "failure", on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 0);
+}
+
 static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
 {
     (void)state;
@@ -324,10 +360,12 @@ int main(void)
         LEDGER_TEST(max_losses_zero_never_runs_twice),
         LEDGER_TEST(a_pending_cancel_makes_a_release_final),
         LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
+        LEDGER_TEST(a_corpse_found_later_is_unwitnessed),
         LEDGER_TEST(sweep_releases_what_a_dead_owner_started_late),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
+        LEDGER_TEST(each_round_that_ends_unknown_owes_its_hook),
         LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);
