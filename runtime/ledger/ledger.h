@@ -172,7 +172,8 @@ struct finish {
 enum finish_verdict { FINISH_DONE, FINISH_FENCED };
 struct finished {
     enum finish_verdict verdict;
-    enum task_status status; /* as written: REVOKED when a cancel was pending */
+    enum task_status status; /* as written: REVOKED when a cancel was pending, FAILURE (worker_lost)
+                                for a release of what may never run twice (max_losses = 0) */
     struct hint hint;
     bool due;
     int64_t run_at_us;

@@ -188,6 +188,29 @@ static void max_losses_zero_never_runs_twice(void **state)
                         "4 worker_lost");
 }
 
+/* Also when its worker leaves in peace and gives back what it runs. */
+static void max_losses_zero_makes_a_release_final(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"greet\",\"hooks\":[\"failure\"]}]}";
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct submission once = submission_of("greet");
+    once.max_losses = 0;
+    insert_one(&once);
+    struct ident owner = worker_living("w"), claim = started_by(&owner, once.id, 0);
+    struct finish release = finish_of(once.id, claim, TASK_PENDING);
+    release.error = NULL;
+    for (int i = 0; i < 2; i++) { /* repeated */
+        struct finished finished = finish_one(&owner, &release);
+        assert_int_equal(finished.verdict, FINISH_DONE);
+        assert_int_equal(finished.status, TASK_FAILURE);
+    }
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
+                        "4 worker_lost");
+    assert_string_equal(sql("SELECT concat_ws(' ', event, attempt, name, owner) FROM hooks_owed"),
+                        "failure 1 greet");
+}
+
 static void a_pending_cancel_makes_a_release_final(void **state)
 {
     (void)state;
@@ -358,6 +381,7 @@ int main(void)
         LEDGER_TEST(losses_end_when_their_budget_is_spent),
         LEDGER_TEST(a_culprit_by_timeout_spends_a_failure),
         LEDGER_TEST(max_losses_zero_never_runs_twice),
+        LEDGER_TEST(max_losses_zero_makes_a_release_final),
         LEDGER_TEST(a_pending_cancel_makes_a_release_final),
         LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
         LEDGER_TEST(a_corpse_found_later_is_unwitnessed),
