@@ -18,7 +18,7 @@
 #define START_BATCH      500
 #define POLL_US          1000000 /* a lost wake-up costs no more */
 #define REPEAT_US        200000  /* a start without an answer */
-#define CLAIM_OVERDUE_US 5000000 /* both stores up and no claim answered for this long: rebuild */
+#define CLAIM_OVERDUE_US 5000000 /* Redis' client gives a command this long */
 #define REBUILDS_MAX     3
 
 struct held_hint {
@@ -46,8 +46,8 @@ struct claimer {
     bool stopped, closing;
     char epoch[64];
     int64_t last_ok_us;
-    int64_t unanswered_us; /* since then claims go out and nothing comes back; 0: all is well */
-    int rebuilds;
+    int64_t asked_us; /* when the claim in flight went out */
+    int unanswered;   /* claims in a row, each on a new connection */
     bool complained;
 };
 
@@ -66,9 +66,9 @@ struct start_flight {
 
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
-static void check_overdue(struct claimer *claimer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
 static void claim_failed(struct claimer *claimer, const struct err *err);
+static void claim_unanswered(struct claimer *claimer);
 static void flush_starts(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct start_flight *flight);
 static void on_started(void *arg, const struct started *started, size_t count, bool owner_alive,
@@ -159,28 +159,7 @@ static void on_poll(struct timer *timer)
 {
     struct claimer *claimer = container_of(timer, struct claimer, poll);
     timer_start(timer, POLL_US);
-    check_overdue(claimer);
     claimer_wake(claimer);
-}
-
-/* A connection may look well and deliver nothing: the next claim after a store's return must be
- * answered within 5 s. */
-static void check_overdue(struct claimer *claimer)
-{
-    int64_t now_us = clock_boot_us();
-    if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) {
-        claimer->unanswered_us = 0;
-        return;
-    }
-    if (!claimer->unanswered_us || now_us - claimer->unanswered_us < CLAIM_OVERDUE_US) return;
-    claimer->unanswered_us = 0;
-    if (++claimer->rebuilds > REBUILDS_MAX) {
-        claimer->owner.stuck(claimer->owner.arg);
-        return;
-    }
-    log_warn("claims are not answered although Redis is up: rebuilding the connection (%d of %d)",
-             claimer->rebuilds, REBUILDS_MAX);
-    broker_rebuild(claimer->broker, "claims are not answered");
 }
 
 static void on_wake(struct defer *defer)
@@ -200,7 +179,7 @@ static void on_wake(struct defer *defer)
     call->claimer = claimer;
     call->token = token;
     claimer->asked = claim.max;
-    if (!claimer->unanswered_us) claimer->unanswered_us = clock_boot_us();
+    claimer->asked_us = clock_boot_us();
     broker_claim(claimer->broker, &claim, on_hints, call);
 }
 
@@ -216,8 +195,7 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         return; /* the poll, or the connection's return, asks again */
     }
     claimer->last_ok_us = clock_boot_us();
-    claimer->unanswered_us = 0;
-    claimer->rebuilds = 0;
+    claimer->unanswered = 0;
     claimer->complained = false;
     if (strcmp(claimer->epoch, claimed->epoch) != 0) {
         snprintf(claimer->epoch, sizeof claimer->epoch, "%s", claimed->epoch);
@@ -244,9 +222,27 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
 static void claim_failed(struct claimer *claimer, const struct err *err)
 {
     if (err->code == ERR_CANCELLED) return;
-    if (broker_is_up(claimer->broker)) claimer->unanswered_us = 0;
     if (!claimer->complained) log_warn("no hints can be claimed: %s", err->text);
     claimer->complained = true;
+    if (clock_boot_us() - claimer->asked_us >= CLAIM_OVERDUE_US) {
+        claim_unanswered(claimer);
+    } else if (broker_is_up(claimer->broker)) {
+        claimer->unanswered = 0;
+    }
+}
+
+/* A connection may look well and deliver nothing. Redis' client has torn this one down; where the
+ * next ones are no better, the fault may lie in this process. While a store is away nothing is
+ * claimed and so nothing counted. */
+static void claim_unanswered(struct claimer *claimer)
+{
+    if (++claimer->unanswered > REBUILDS_MAX) {
+        claimer->owner.stuck(claimer->owner.arg);
+        return;
+    }
+    log_warn("claims are not answered although Redis takes connections: a new one (%d of %d)",
+             claimer->unanswered, REBUILDS_MAX);
+    broker_rebuild(claimer->broker, "claims are not answered");
 }
 
 static void flush_starts(struct batch *batch, struct list *items, size_t count)

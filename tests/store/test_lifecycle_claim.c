@@ -252,6 +252,20 @@ static void test_a_first_claim_after_a_busy_time_is_not_overdue(void **state)
     assert_int_equal(taker->stuck, 0);
 }
 
+/* Redis answers PING and takes connections, but no claim: the commonest way in which a worker stands
+ * still although all looks well. */
+static void test_claims_that_are_never_answered_make_it_stuck(void **state)
+{
+    (void)state;
+    struct taker *taker = taker_begin(0, &at->worker, 1);
+    UNTIL(&at->loop, taker->idle > 0);
+    stores_redis_do("CLIENT PAUSE 60000 WRITE");
+    UNTIL(&at->loop, taker->stuck > 0);
+    stores_redis_do("CLIENT UNPAUSE");
+    int idle = taker->idle;
+    UNTIL(&at->loop, taker->idle > idle);
+}
+
 /* Redis looked before the hint came, and the news of it was here before that answer: the next poll
  * would be a second too late. */
 static void test_a_wake_during_a_claim_is_not_lost(void **state)
@@ -301,6 +315,7 @@ int main(void)
         LIFE_TEST(test_a_dead_owner_is_told_so),
         LIFE_TEST(test_a_lost_epoch_is_reported),
         LIFE_TEST(test_a_first_claim_after_a_busy_time_is_not_overdue),
+        LIFE_TEST(test_claims_that_are_never_answered_make_it_stuck),
         LIFE_TEST(test_a_wake_during_a_claim_is_not_lost),
         LIFE_TEST(test_what_was_claimed_still_arrives_after_a_stop),
     };
