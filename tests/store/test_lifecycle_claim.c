@@ -252,8 +252,8 @@ static void test_a_first_claim_after_a_busy_time_is_not_overdue(void **state)
     assert_int_equal(taker->stuck, 0);
 }
 
-/* Redis answers PING and takes connections, but no claim: the commonest way in which a worker stands
- * still although all looks well. */
+/* Redis answers PING and takes connections, but no claim: the commonest way in which a worker
+ * stands still although all looks well. */
 static void test_claims_that_are_never_answered_make_it_stuck(void **state)
 {
     (void)state;
