@@ -36,6 +36,7 @@ struct claimer {
     struct claimer_owner owner;
     struct carried *carried;
     size_t carried_count;
+    uint64_t kin; /* of the names carried */
     struct batch starts;
     struct timer poll;
     struct defer wake;
@@ -61,9 +62,11 @@ struct start_flight {
     size_t count;
     struct held_hint **hints;
     struct timer repeat;
+    uint64_t kin; /* as of the statement: a reload may come before its answer */
     bool unknown; /* it may have committed: from now on only an answer ends it */
 };
 
+static uint64_t kin_of(const struct carried *carried, size_t count);
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
@@ -126,6 +129,28 @@ void claimer_set_carried(struct claimer *claimer, const struct carried *carried,
         claimer->carried[i].name = xstrdup(carried[i].name);
         claimer->carried[i].version = xstrdup(carried[i].version);
     }
+    claimer->kin = kin_of(carried, count);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct carried *)a)->name, ((const struct carried *)b)->name);
+}
+
+/* A hash (FNV-1a) of the names, whatever their order; never 0. */
+static uint64_t kin_of(const struct carried *carried, size_t count)
+{
+    struct carried *sorted = xcalloc(count ? count : 1, sizeof *sorted);
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < count; i++) sorted[i] = carried[i];
+    qsort(sorted, count, sizeof *sorted, by_name);
+    for (size_t i = 0; i < count; i++) {
+        const char *at = sorted[i].name;
+        do hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
+        while (*at++);
+    }
+    free(sorted);
+    return hash ? hash : 1;
 }
 
 static void free_carried(struct claimer *claimer)
@@ -174,7 +199,8 @@ static void on_wake(struct defer *defer)
     struct broker_claim claim = { .incarnation = &claimer->incarnation,
                                   .token = &token,
                                   .queues = claimer->queues,
-                                  .max = room < CLAIM_BATCH ? room : CLAIM_BATCH };
+                                  .max = room < CLAIM_BATCH ? room : CLAIM_BATCH,
+                                  .kin = claimer->kin };
     struct claim_call *call = xcalloc(1, sizeof *call);
     call->claimer = claimer;
     call->token = token;
@@ -263,6 +289,7 @@ static void flight_send(struct start_flight *flight)
 {
     struct claimer *claimer = flight->claimer;
     struct start_request *requests = xcalloc(flight->count, sizeof *requests);
+    flight->kin = claimer->kin;
     for (size_t i = 0; i < flight->count; i++) {
         requests[i] = (struct start_request){ flight->hints[i]->id, flight->hints[i]->starts,
                                               flight->hints[i]->claim };
@@ -314,7 +341,8 @@ static void hints_started(struct start_flight *flight, const struct started *sta
             .id = hint->id,
             .token = hint->token,
             .drop = verdict == START_STARTED || verdict == START_STALE,
-            .not_before_us = verdict == START_NOT_DUE ? started[i].not_before_us : POLL_US,
+            .not_before_us = started[i].not_before_us,
+            .not_mine = verdict == START_NOT_MINE ? flight->kin : 0,
         };
     }
     claimer->settling++;

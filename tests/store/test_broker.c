@@ -29,6 +29,7 @@ struct fixture {
     struct redis *raw;
     int connected, lost;
     struct ident runner, other_runner;
+    uint64_t kin; /* of the runners */
 
     int ended; /* completions */
     enum err_code code;
@@ -189,7 +190,7 @@ static void on_claimed(void *arg, const struct broker_claimed *claimed, const st
 static void start_claim(struct fixture *at, const struct ident *runner, struct ident token, int max,
                         const char *const *queues)
 {
-    struct broker_claim claim = { runner, &token, queues, max };
+    struct broker_claim claim = { runner, &token, queues, max, at->kin };
     broker_claim(at->broker, &claim, on_claimed, at);
 }
 
@@ -210,7 +211,7 @@ static struct ident claim(struct fixture *at, int max)
 static void settle(struct fixture *at, uint8_t n, struct ident token, bool drop,
                    int64_t not_before_us)
 {
-    struct broker_settle one = { plain(n).id, token, drop, not_before_us };
+    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0 };
     broker_settle(at->broker, &one, 1, on_done, at);
     expect_ok(at);
 }
@@ -431,6 +432,29 @@ static void a_hint_put_back_waits_for_its_time(void **state)
     assert_nothing_left(at);
 }
 
+/* Back for others at once, past its kin, which reaches what lies behind. */
+static void a_hint_that_is_not_mine_is_left_to_others(void **state)
+{
+    struct fixture *at = *state;
+    at->kin = 7;
+    for (uint8_t n = 0; n < 3; n++) push(at, plain(n));
+    struct ident token = claim(at, 2);
+    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7 },
+                                       { plain(1).id, token, false, 0, 7 } };
+    broker_settle(at->broker, settles, 2, on_done, at);
+    expect_ok(at);
+    assert_int_equal(RAW(at, "ZCARD", "{t}:q:default"), 3);
+    claim(at, 2);
+    assert_claimed(at, "2");
+    assert_false(at->more);
+    claim(at, 2);
+    assert_claimed(at, "");
+    at->kin = 8;
+    claim(at, 3);
+    assert_claimed(at, "0 1");
+    assert_in_range(RAW(at, "PTTL", "{t}:skip:7"), 1, 30000);
+}
+
 static void forgetting_removes_waiting_and_claimed_hints(void **state)
 {
     struct fixture *at = *state;
@@ -633,7 +657,7 @@ static void a_queue_that_turned_wrong_keeps_its_claims(void **state)
     push(at, plain(1));
     struct ident token = claim(at, 1);
     RAW(at, "SET", "{t}:q:default", "nonsense");
-    struct broker_settle back = { plain(1).id, token, false, 0 };
+    struct broker_settle back = { plain(1).id, token, false, 0, 0 };
     broker_settle(at->broker, &back, 1, on_done, at);
     await(at);
     assert_int_equal(at->code, ERR_INTERNAL);
@@ -723,6 +747,7 @@ int main(void)
         TEST(an_expired_lease_returns_its_hint_and_the_old_token_is_worthless),
         TEST(the_lease_is_ten_seconds),
         TEST(a_hint_put_back_waits_for_its_time),
+        TEST(a_hint_that_is_not_mine_is_left_to_others),
         TEST(forgetting_removes_waiting_and_claimed_hints),
         TEST(present_tells_waiting_claimed_and_parked_from_absent),
         TEST(a_paused_queue_is_passed_over),
