@@ -19,7 +19,6 @@
 #define SILENCE_US           INT64_C(5000000)
 #define PROBE_US             INT64_C(5000000)
 #define STATEMENT_TIMEOUT_US INT64_C(30000000)
-#define LOOK_AGAIN_US        INT64_C(1000)
 
 static void on_state_timer(struct timer *timer);
 static void on_deadline(struct timer *timer);
@@ -267,23 +266,11 @@ static void end_late_waiting(struct pg *pg, struct pg_job *job)
     pg_job_end(pg, job, &err, false);
 }
 
-/* A loop that stood still has neither sent what waits nor read what came: that gets its turn before
- * anything counts as late. */
-static bool look_again(struct pg *pg)
-{
-    pg->looked_again = !pg->looked_again;
-    if (!pg->looked_again) return false;
-    pg->next_deadline_us = 0;
-    timer_start(&pg->deadline_timer, LOOK_AGAIN_US);
-    return true;
-}
-
 static void on_deadline(struct timer *timer)
 {
     struct pg *pg = container_of(timer, struct pg, deadline_timer);
     const struct pg_job *late = NULL;
     int64_t now_us = clock_boot_us();
-    if (look_again(pg)) return;
     pg->next_deadline_us = INT64_MAX;
     LIST_EACH (node, &pg->waiting) {
         struct pg_job *job = container_of(node, struct pg_job, node);

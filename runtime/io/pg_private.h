@@ -76,7 +76,6 @@ struct pg {
     struct timer state_timer;    /* its meaning goes with the state */
     struct timer deadline_timer; /* for the earliest deadline known; may fire for nothing */
     int64_t next_deadline_us;    /* INT64_MAX: the timer is not armed */
-    bool looked_again;           /* for answers, since a deadline passed */
     int users;                   /* timers and look-ups that still need this memory */
     unsigned failures;           /* connections in a row that failed or did not last */
     struct err why;              /* the last loss; also why it is doomed */

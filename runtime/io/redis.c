@@ -25,7 +25,6 @@
 #define BACK_OFF_MOST_US  2000000
 #define STABLE_AFTER_US   2000000 /* a connection that lasted so long begins the back-off anew */
 #define PING_WITHIN_US    4000000
-#define LOOK_AGAIN_US     1000 /* a loop that stood still has not yet read what came meanwhile */
 
 static void on_step(struct timer *timer);
 static void on_deadline(struct timer *timer);
@@ -228,7 +227,6 @@ static void ping(struct redis *redis)
     struct redis_command command = { .argc = 1, .argv = (const char *[]){ "PING" } };
     struct buf *out = redis_stream_out(redis->stream);
     redis->ping_is_out = true;
-    redis->ping_is_late = false;
     timer_start(&redis->step, PING_WITHIN_US);
     if (redis->channel_count == 0) {
         redis_to_wire(redis, redis_call_new(&command, ignore_pong, NULL));
@@ -243,18 +241,14 @@ static void ping(struct redis *redis)
 static void watch_silence(struct redis *redis)
 {
     int64_t quiet_us = clock_boot_us() - redis->heard_us;
-    if (redis->ping_is_out && redis->ping_is_late) {
+    if (redis->ping_is_out)
         redis_drop_because(redis, "the server fell silent");
-    } else if (redis->ping_is_out) {
-        redis->ping_is_late = true;
-        timer_start(&redis->step, LOOK_AGAIN_US);
-    } else if (quiet_us < REDIS_QUIET_US) {
+    else if (quiet_us < REDIS_QUIET_US)
         timer_start(&redis->step, REDIS_QUIET_US - quiet_us);
-    } else if (list_is_empty(&redis->flight)) {
+    else if (list_is_empty(&redis->flight))
         ping(redis);
-    } else {
+    else
         timer_start(&redis->step, REDIS_QUIET_US);
-    }
 }
 
 static void on_step(struct timer *timer)
@@ -295,13 +289,6 @@ static void on_deadline(struct timer *timer)
         else
             watch_deadline(redis, call->deadline_us);
     }
-    if (is_late && !redis->looked_again) {
-        redis->looked_again = true;
-        redis->deadline_at_us = now_us;
-        timer_start(&redis->deadline, LOOK_AGAIN_US);
-        return;
-    }
-    redis->looked_again = false;
     if (is_late) redis_drop_because(redis, "a command was not answered in time");
 }
 

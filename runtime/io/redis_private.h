@@ -33,8 +33,7 @@ struct redis {
     int open_timers;
     int64_t heard_us;
     int64_t up_since_us;
-    bool ping_is_out, ping_is_late;
-    bool looked_again; /* for an answer, since the deadline passed */
+    bool ping_is_out;
     unsigned attempt;
     size_t answers_due; /* while REDIS_GREETING or REDIS_SUBSCRIBING */
     char **channels;    /* owned */

@@ -37,23 +37,6 @@ static void a_deadline_ends_all_that_was_sent_and_the_connection_mends(void **st
     assert_int_equal(f->connected, 2);
 }
 
-/* The loop stood still, not the server: the answer lies in the socket, and what was not sent yet
- * could not be answered. */
-static void a_loop_that_stood_still_makes_nothing_late(void **state)
-{
-    struct pg_fixture *f = *state;
-    struct pg_call sent = { 0 }, waiting = { 0 };
-    pg_send(f->pg, &one, NULL, 200000, pg_call_done_number, &sent);
-    loop_turn(&f->loop, false);
-    pg_send(f->pg, &one, NULL, 200000, pg_call_done_number, &waiting);
-    int64_t until_us = clock_boot_us() + 300000;
-    while (clock_boot_us() < until_us) continue;
-    pg_run_until(f, &waiting.count, 1);
-    assert_int_equal(sent.code, ERR_NONE);
-    assert_int_equal(waiting.code, ERR_NONE);
-    assert_int_equal(f->lost, 0);
-}
-
 static void a_terminated_backend_leaves_the_outcome_unknown(void **state)
 {
     static const struct pg_statement end = { "end",
@@ -194,7 +177,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_deadline_ends_all_that_was_sent_and_the_connection_mends),
-        TEST(a_loop_that_stood_still_makes_nothing_late),
         TEST(a_terminated_backend_leaves_the_outcome_unknown),
         TEST(a_stopped_server_ends_each_statement_once_and_later_ones_wait),
         TEST(a_silent_server_is_found_by_the_probe),

@@ -228,22 +228,6 @@ static void a_command_past_its_deadline_tears_the_connection_down(void **state)
     assert_int_equal(ask(at, ARGV("PING")).code, ERR_NONE);
 }
 
-/* The loop stood still, not the server: the answer lies in the socket. */
-static void an_answer_that_came_in_time_counts_whenever_it_is_read(void **state)
-{
-    struct fixture *at = *state;
-    turn_until(at, &at->connected, 1);
-    struct outcome out = { 0 };
-    struct redis_command command = { .argc = 1, .argv = ARGV("PING"), .deadline_us = 200000 };
-    int64_t until_us = clock_boot_us() + 300000;
-    redis_send(at->redis, &command, on_done, &out);
-    loop_turn(&at->loop, false); /* it is on the wire */
-    while (clock_boot_us() < until_us) continue;
-    turn_until(at, &out.ended, 1);
-    assert_int_equal(out.code, ERR_NONE);
-    assert_int_equal(at->lost, 0);
-}
-
 static void a_killed_server_ends_what_is_in_flight_once_and_is_found_again(void **state)
 {
     struct fixture *at = *state;
@@ -612,7 +596,6 @@ int main(void)
         TEST(ten_thousand_in_one_turn_are_answered_in_order),
         TEST(replies_of_every_kind_are_told_apart),
         TEST(a_command_past_its_deadline_tears_the_connection_down),
-        TEST(an_answer_that_came_in_time_counts_whenever_it_is_read),
         TEST(a_killed_server_ends_what_is_in_flight_once_and_is_found_again),
         TEST(a_refused_connection_is_tried_again),
         TEST(freeing_cancels_what_is_in_flight),
