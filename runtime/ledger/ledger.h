@@ -241,14 +241,13 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
  * culprit (zero: none) charged a loss, or with culprit_timeout a failure of kind timeout, after its
  * back-off; budgets used up: FAILURE worker_lost / timeout (+ hook mark without owner); cancel_at
  * set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost. Repeating it is harmless.
- * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper).
- * unwitnessed: nobody saw what it was doing, so its rows count that; always so for the keeper. */
+ * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper). Then, and
+ * when its supervisor is dead too (declare that one first), rows count as unwitnessed. */
 struct death {
     struct ident incarnation;
     struct ident culprit_claim;
     bool culprit_timeout;
     int64_t seen_heartbeat;
-    bool unwitnessed;
 };
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,
                          void *arg);

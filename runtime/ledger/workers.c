@@ -48,7 +48,7 @@ static const struct pg_statement HEARTBEAT = {
     " EXISTS (SELECT FROM controls c WHERE c.supervisor = ($1::uuid[])[1] AND c.taken_at IS NULL)"
 };
 static const struct pg_statement DECLARE_DEAD = {
-    "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4, $5)"
+    "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4)"
 };
 static const struct pg_statement GONE = {
     "worker_gone",
@@ -156,7 +156,6 @@ void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledge
     put_ident_or_null(&call->params, &death->culprit_claim);
     pg_bool(&call->params, death->culprit_timeout);
     pg_int8(&call->params, death->seen_heartbeat);
-    pg_bool(&call->params, death->unwitnessed);
     call_send(call, &DECLARE_DEAD);
 }
 

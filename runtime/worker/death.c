@@ -22,8 +22,6 @@ struct death_note {
     struct timer repeat;
 };
 
-static void note_write(struct supervisor *supervisor, const struct death *death,
-                       char *takes_directory);
 static void write_again(struct timer *timer);
 static void on_declared(void *arg, const struct ledger_hints *hints, const struct err *err);
 static void on_closed(struct timer *timer);
@@ -33,22 +31,15 @@ static bool lives(pid_t pid, uint64_t start_ticks);
 void death_write(struct supervisor *supervisor, const struct ident *incarnation,
                  const struct ident *culprit, bool timed_out, char *takes_directory)
 {
-    struct death death = { .incarnation = *incarnation,
-                           .culprit_timeout = timed_out,
-                           .seen_heartbeat = -1 };
-    if (culprit) death.culprit_claim = *culprit;
-    note_write(supervisor, &death, takes_directory);
-}
-
-static void note_write(struct supervisor *supervisor, const struct death *death,
-                       char *takes_directory)
-{
     struct death_note *note = xcalloc(1, sizeof *note);
     struct err err;
     if (takes_directory && !tree_remove_all(takes_directory, &err)) log_warn("%s", err.text);
     free(takes_directory);
     note->supervisor = supervisor;
-    note->death = *death;
+    note->death = (struct death){ .incarnation = *incarnation,
+                                  .culprit_timeout = timed_out,
+                                  .seen_heartbeat = -1 };
+    if (culprit) note->death.culprit_claim = *culprit;
     timer_init(&supervisor->loop, &note->repeat, write_again);
     supervisor->deaths++;
     write_again(&note->repeat);
@@ -117,8 +108,8 @@ static void bury(struct supervisor *supervisor, const json_t *corpse)
     proc_kill_tree(0, marker);
     free(marker);
     log_info("burying runner %d, which died with its supervisor", (int)pid);
-    struct death death = { .incarnation = incarnation, .seen_heartbeat = -1, .unwitnessed = true };
-    note_write(supervisor, &death, xasprintf("%s/%s", supervisor->base_directory, text));
+    death_write(supervisor, &incarnation, NULL, false,
+                xasprintf("%s/%s", supervisor->base_directory, text));
 }
 
 /* A zombie is dead: in a container nobody may ever reap the runners of a killed supervisor. */

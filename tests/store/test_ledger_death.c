@@ -10,7 +10,7 @@
 
 static void release(struct ident owner, struct ident culprit, bool timeout)
 {
-    struct death death = { owner, culprit, timeout, -1, false };
+    struct death death = { owner, culprit, timeout, -1 };
     AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
 }
 
@@ -239,17 +239,28 @@ static void the_keeper_declares_dead_only_what_stood_still(void **state)
                         "0 0 1");
 }
 
-/* A whole worker died, and the next one on that machine finds the corpse. */
-static void a_corpse_found_later_is_unwitnessed(void **state)
+/* A whole worker died, and the next one on that machine finds the corpses. */
+static void a_death_after_that_of_its_supervisor_is_unwitnessed(void **state)
 {
     (void)state;
-    struct ident owner = worker_living("w"), id = insert_named("greet");
-    started_by(&owner, id, 0);
-    struct death death = { .incarnation = owner, .seen_heartbeat = -1, .unwitnessed = true };
-    AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
-    assert_int_equal(answer.hint_count, 1);
-    assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"),
-                        "0 0 1");
+    struct ident supervisor = worker_living("w");
+    for (int i = 0; i < 2; i++) {
+        struct ident id = insert_named("greet");
+        struct worker_row runner = { .incarnation = ident_random(),
+                                     .supervisor = supervisor,
+                                     .name = "w",
+                                     .host = "here",
+                                     .boot_id = "boot",
+                                     .queues = (const char *const[]){ "default", NULL } };
+        AWAIT(ledger_worker_register(ledger_a, &runner, on_plain, NULL));
+        started_by(&runner.incarnation, id, 0);
+        if (i == 1) release(supervisor, nobody, false);
+        release(runner.incarnation, nobody, false);
+        assert_int_equal(answer.hint_count, 1);
+        assert_int_equal(
+            sql_int("SELECT unwitnessed FROM active WHERE id = '%s' AND status = 0", text_of(id)),
+            i);
+    }
 }
 
 static void sweep_releases_what_a_dead_owner_started_late(void **state)
@@ -384,7 +395,7 @@ int main(void)
         LEDGER_TEST(max_losses_zero_makes_a_release_final),
         LEDGER_TEST(a_pending_cancel_makes_a_release_final),
         LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
-        LEDGER_TEST(a_corpse_found_later_is_unwitnessed),
+        LEDGER_TEST(a_death_after_that_of_its_supervisor_is_unwitnessed),
         LEDGER_TEST(sweep_releases_what_a_dead_owner_started_late),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
