@@ -175,7 +175,7 @@ struct redis_script script_settle = {
                     "        if not kins[wait] then call('ZCARD', skip_key(wait)) end\n"
                     "        local skips = kins[wait] or {}\n"
                     "        kins[wait] = skips woken[queue] = true\n"
-                    "        skips[#skips + 1] = now + 30000 skips[#skips + 1] = id\n"
+                    "        skips[#skips + 1] = now + 4000 skips[#skips + 1] = id\n"
                     "      end\n"
                     "      freed[#freed + 1] = id back[#back + 1] = { score, queue, id }\n"
                     "    else\n"
@@ -192,7 +192,7 @@ struct redis_script script_settle = {
                     "for kin, skips in pairs(kins) do\n"
                     "  call('ZREMRANGEBYSCORE', skip_key(kin), '-inf', now)\n"
                     "  call('ZADD', skip_key(kin), unpack(skips))\n"
-                    "  call('PEXPIRE', skip_key(kin), 30000)\n"
+                    "  call('PEXPIRE', skip_key(kin), 4000)\n"
                     "end\n"
                     "for queue in pairs(woken) do call('PUBLISH', ns..':wake', queue) end\n"
                     "return 0\n",
