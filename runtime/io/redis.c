@@ -123,7 +123,10 @@ void redis_free(struct redis *redis)
 
 bool redis_is_up(const struct redis *redis) { return redis->state == REDIS_UP; }
 
-void redis_rebuild(struct redis *redis, const char *why) { redis_drop_because(redis, why); }
+void redis_rebuild(struct redis *redis, const char *why)
+{
+    if (redis->state != REDIS_DOWN) redis_drop_because(redis, why);
+}
 
 void redis_send(struct redis *redis, const struct redis_command *command, redis_done_fn *done,
                 void *arg)
