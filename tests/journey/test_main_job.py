@@ -118,6 +118,21 @@ class MainJob(journey.ServedTest):
         info = self.info(done.err.strip())
         self.assertEqual(info["parameters"], given)
 
+    # -- the catalogue --
+
+    def test_the_catalogue_tells_what_a_task_wants(self):
+        row = next(line for line in self.run_("tasks").lines if line.startswith("example_failing "))
+        self.assertEqual(row.split()[1:5], ["default", "1m", "2", "1"])
+        shown = self.run_("tasks", "show", "example_long_running").out
+        for words in (r"timeout +2h\n", r"queue +default\n", r"duration", r"maximum 3600"):
+            self.assertRegex(shown, words)
+        self.assertRegex(self.run_("tasks", "show", "example_failing").out, "exponential back-off from 1s to 10s, jitter")
+        told = {task["name"]: task for task in self.run_("tasks", "--json").json}["my_simple_task"]
+        self.assertEqual((told["queue"], told["priority"], told["timeout"], told["error"]), ("default", 5, 1800, None))
+        self.assertEqual(told["parameters"]["required"], ["message"])
+        self.assertEqual(len(told["workers"]), 1)
+        self.run_("tasks", "show", "nope", status=4)
+
     # -- refused --
 
     def test_a_missing_parameter_is_refused_by_name(self):
