@@ -1,0 +1,202 @@
+"""A worker's life: what it refuses to start with, bursts, draining, stopping from elsewhere."""
+
+import fcntl
+import os
+import pty
+import signal
+import termios
+import time
+import unittest
+
+from ctutor import JourneyTest, wait_until
+
+TASKS = {
+    "quick": 'return { params = { n = "integer" }, execute = function(ctx, params) return params.n end }',
+    "shaky": 'return { retries = { max = 2, base = "1h", cap = "1h", jitter = false },'
+             ' execute = function() error("not today") end }',
+    "dozer": 'return { execute = function(ctx) ctx.snooze(3600, "later") end }',
+    "nap": 'return { timeout = 60, params = { seconds = "number" },'
+           ' execute = function(ctx, params) ctx.sleep(params.seconds) return ctx.attempt end }',
+}
+
+
+class WorkerTest(JourneyTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name, text in TASKS.items():
+            cls.place.task(name, text)
+        with cls.place.worker():
+            pass  # the catalogue has them from now on
+
+    # ---- bursts ----
+
+    def test_a_burst_runs_what_is_due_and_leaves_the_rest(self):
+        delayed = self.place.submit("quick", "n=1", "--delay=1h")
+        lines = "".join('{"task_name":"quick","parameters":{"n":%d}}\n' % n for n in range(1000))
+        ids = self.place.run("submit", "--bulk", "-", input=lines).expect(0).lines
+        shaky, dozer = self.place.submit("shaky"), self.place.submit("dozer")
+        self.burst(processes=2)
+        rows = self.place.psql("SELECT task_id, result, attempt FROM task_info "
+                               "WHERE task_name = 'quick' AND status = 'SUCCESS'")
+        self.assertEqual(sorted(rows), sorted((one, str(n), "1") for n, one in enumerate(ids)))
+        expected = [("dozer", "PENDING", "1"), ("quick", "PENDING", "0"), ("shaky", "RETRY", "1")]
+        self.assertEqual(self.waiting(), expected)
+        began = time.monotonic()
+        self.burst(processes=1)
+        self.assertLess(time.monotonic() - began, 15, "nothing is due")
+        self.assertEqual(self.waiting(), expected, "delayed, retrying and snoozed are not touched")
+        self.place.run("cancel", delayed, shaky, dozer).expect(0)
+
+    def burst(self, **options):
+        worker = self.place.start_worker(burst=True, ready=False, **options)
+        self.assertEqual(worker.wait(60), 0, worker.log())
+
+    def waiting(self):
+        return self.place.psql("SELECT task_name, status, attempt FROM task_info WHERE status IN "
+                               "('PENDING', 'STARTED', 'RETRY') ORDER BY task_name")
+
+    def test_a_burst_with_nothing_to_do_leaves_soon(self):
+        began = time.monotonic()
+        self.burst()
+        self.assertLess(time.monotonic() - began, 15)
+
+    # ---- the end ----
+
+    def test_draining_lets_running_tasks_end(self):
+        worker = self.place.start_worker(grace="20s")
+        nap = self.place.submit("nap", "seconds=2")
+        self.place.wait_status(nap, "STARTED")
+        worker.signal(signal.SIGTERM)
+        wait_until(lambda: "draining" in worker.log())
+        late = self.place.submit("quick", "n=5")
+        self.assertEqual(worker.wait(), 0, worker.log())
+        self.assertEqual(self.place.run("result", nap).expect(0).json, 1)
+        self.assertEqual(self.place.run("result", late).status, 5, "no new work while draining")
+        self.burst()
+        self.assertEqual(self.place.run("result", late).expect(0).json, 5)
+
+    def test_what_does_not_end_is_given_back_unspent(self):
+        for signals, grace in ((1, "1s"), (2, "60s")):
+            with self.subTest(signals=signals):
+                worker = self.place.start_worker(grace=grace)
+                nap = self.place.submit("nap", "seconds=30", "--timeout=2m")
+                self.place.wait_status(nap, "STARTED")
+                began = time.monotonic()
+                for number in range(signals):
+                    worker.signal(signal.SIGTERM)
+                    wait_until(lambda: "draining" in worker.log())
+                self.assertEqual(worker.wait(), 0, worker.log())
+                self.assertLess(time.monotonic() - began, 10)
+                self.assertEqual(self.place.psql(
+                    "SELECT attempt, ended FROM attempts WHERE id = '%s'" % nap), [("1", "released")])
+                self.assertEqual(self.place.psql(
+                    "SELECT status, starts, failures, losses, unwitnessed FROM active "
+                    "WHERE id = '%s'" % nap), [("0", "1", "0", "0", "0")])
+                with self.place.worker(grace="1s"):
+                    info = self.place.wait_status(nap, "STARTED")
+                    self.assertEqual((info["attempt"], info["failures"]), (2, 0))
+                    self.place.run("cancel", nap).expect(0)
+                    self.place.wait_status(nap, "REVOKED")
+
+    def test_a_lost_terminal_drains(self):
+        master, slave = pty.openpty()
+
+        def own_terminal():
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        path = os.path.join(self.place.root, "terminal.log")
+        with open(path, "wb") as log:
+            process = self.place.start("worker", "start", "--processes=1", stdin=slave, stdout=log,
+                                       stderr=log, preexec_fn=own_terminal)
+        os.close(slave)
+
+        def said(words):
+            with open(path) as file:
+                return words in file.read()
+
+        wait_until(lambda: said("generation 1 serves"), 60)
+        os.kill(process.pid, signal.SIGHUP)
+        wait_until(lambda: said("SIGHUP: reloading"))
+        os.close(master)
+        self.assertEqual(process.wait(30), 0)
+        self.assertTrue(said("draining"))
+
+    # ---- names, and from another process ----
+
+    def test_a_name_is_used_once(self):
+        with self.place.worker(name="anna"):
+            second = self.place.start_worker(name="anna", ready=False)
+            self.assertEqual(second.wait(), 2)
+            self.assertIn("anna", second.log())
+            self.assertEqual(self.place.run("worker", "status", "anna").status, 0)
+        with self.place.worker(name="anna"):
+            self.assertEqual(self.place.run("submit", "quick", "n=3", "--wait").expect(0).json, 3)
+
+    def test_a_dead_worker_frees_its_name(self):
+        worker = self.place.start_worker(name="bertha")
+        worker.kill_group()
+        with self.place.worker(name="bertha"):
+            pass
+
+    def test_status_and_stop(self):
+        self.assertEqual(self.place.run("worker", "status").status, 1)
+        self.assertEqual(self.place.run("worker", "stop").status, 4)
+        one, two = self.place.start_worker(name="one"), self.place.start_worker(name="two")
+        shown = self.place.run("worker", "status", "--json").expect(0).json
+        self.assertEqual([entry["name"] for entry in shown["workers"]], ["one", "two"])
+        self.place.run("worker", "stop", "two").expect(0)
+        self.assertEqual(two.wait(), 0)
+        self.assertIsNone(one.process.poll(), "the other one stays")
+        self.place.run("worker", "stop").expect(0)
+        self.assertEqual(one.wait(), 0)
+        self.assertEqual(self.place.run("worker", "status").status, 1)
+
+    # ---- refusals ----
+
+    def refusal(self, *words, env=None):
+        """What a worker says that must not start: exit 2, within seconds."""
+        done = self.place.run("worker", "start", "--processes=1", *words, env=env).expect(2)
+        self.assertEqual(done.out, "")
+        return done.err
+
+    def test_wrong_settings_are_named(self):
+        absent = os.path.join(self.place.work, "absent.d")
+        self.assertIn(absent, self.refusal("--tasks-dir", absent))
+        self.assertIn("queue", self.refusal("--queues", "fine,Not Fine"))
+        self.assertIn("CTUTOR_CONCURRENCY", self.refusal(env={"CTUTOR_CONCURRENCY": "many"}))
+        self.refusal("--processes=0")
+        self.refusal("--grace=soon")
+        self.refusal("--nonsense")
+
+    def test_a_redis_that_evicts_is_refused(self):
+        self.place.redis("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        try:
+            self.assertIn("allkeys-lru", self.refusal())
+        finally:
+            self.place.redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+    def test_another_schema_is_refused(self):
+        version = int(self.place.value("SELECT max(version) FROM schema_version"))
+        others = [(version + 1, "newer")]
+        if version > 1:  # 0 would be no schema at all
+            others.append((version - 1, "ctutor-run migrate"))
+        for other, advice in others:
+            self.place.psql("UPDATE schema_version SET version = %d WHERE version = %d"
+                            % (other, version))
+            try:
+                self.assertIn(advice, self.refusal())
+            finally:
+                self.place.psql("UPDATE schema_version SET version = %d WHERE version = %d"
+                                % (version, other))
+
+    def test_a_directory_others_may_write_is_refused(self):
+        os.chmod(self.place.tasks_dir, 0o777)
+        try:
+            self.assertIn("tasks.d", self.refusal())
+        finally:
+            os.chmod(self.place.tasks_dir, 0o700)
+
+
+if __name__ == "__main__":
+    unittest.main()
