@@ -1,5 +1,6 @@
 /* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a
  * second a task) and logs (batched; before its finish). */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,6 +10,11 @@
 
 #define PROGRESS_US 1000000
 #define LOG_BATCH   500
+/* Lines not yet in the ledger. What comes beyond is dropped and counted: a task that prints without
+ * a pause must not take the memory of its neighbours. */
+#define LOG_LINES_MAX     10000      /* of a run */
+#define LOG_BYTES_MAX     (4u << 20) /* of a run */
+#define LOG_ALL_BYTES_MAX (64u << 20)
 
 struct log_item {
     struct list node;
@@ -26,6 +32,7 @@ struct log_flight {
 
 static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us);
 static void on_progress_timer(struct timer *timer);
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len);
 static void flush_logs(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct log_flight *flight);
 static void on_logs_written(void *arg, int64_t count, bool unknown, const struct err *err);
@@ -87,6 +94,30 @@ static void on_progress_timer(struct timer *timer)
 
 void report_log(struct slot *slot, const char *level, const char *text, size_t len)
 {
+    bool is_too_much = slot->logs_pending >= LOG_LINES_MAX || slot->log_bytes >= LOG_BYTES_MAX ||
+                       slot->runner->log_bytes >= LOG_ALL_BYTES_MAX;
+    if (is_too_much) {
+        slot->logs_dropped++;
+        return;
+    }
+    report_dropped(slot);
+    add_line(slot, level, text, len);
+}
+
+void report_dropped(struct slot *slot)
+{
+    char text[100];
+    if (!slot->logs_dropped) return;
+    int len = snprintf(text, sizeof text,
+                       "%zu lines were dropped: they came faster than they "
+                       "could be written",
+                       slot->logs_dropped);
+    slot->logs_dropped = 0;
+    add_line(slot, "warn", text, (size_t)len);
+}
+
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len)
+{
     struct log_item *item = xcalloc(1, sizeof *item);
     list_init(&item->node);
     announce_log(slot->runner->announcer, &slot->id, slot->attempt, level, text, len);
@@ -100,6 +131,8 @@ void report_log(struct slot *slot, const char *level, const char *text, size_t l
                                       .text = item->text,
                                       .text_len = len };
     slot->logs_pending++;
+    slot->log_bytes += len;
+    slot->runner->log_bytes += len;
     batch_add(&slot->runner->logs, &item->node);
 }
 
@@ -141,6 +174,8 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     timer_close(&flight->repeat, on_flight_closed);
     for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
         struct log_item *item = container_of(node, struct log_item, node);
+        item->slot->log_bytes -= item->entry.text_len;
+        item->slot->runner->log_bytes -= item->entry.text_len;
         slot_logs_written(item->slot, 1);
         free(item->text);
         free(item);

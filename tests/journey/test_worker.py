@@ -5,10 +5,11 @@ import os
 import pty
 import signal
 import termios
+import threading
 import time
 import unittest
 
-from ctutor import JourneyTest, wait_until
+from ctutor import JourneyTest, memory, wait_until
 
 TASKS = {
     "quick": 'return { params = { n = "integer" }, execute = function(ctx, params) return params.n end }',
@@ -17,7 +18,18 @@ TASKS = {
     "dozer": 'return { execute = function(ctx) ctx.snooze(3600, "later") end }',
     "nap": 'return { timeout = 60, params = { seconds = "number" },'
            ' execute = function(ctx, params) ctx.sleep(params.seconds) return ctx.attempt end }',
+    "chatty": 'return { timeout = 3, execute = function() while true do print(("x"):rep(100)) end end }',
+    "hoarder": 'return { timeout = 60, params = { megabytes = "integer" }, execute = function(ctx, params)'
+               ' local kept = {} for i = 1, params.megabytes do kept[i] = ("x"):rep(2 ^ 20 - i) end'
+               ' ctx.sleep(params.megabytes > 0 and 4 or 0) return ctx.attempt end }',
 }
+
+
+def catches(pid, number):
+    """Has the process a handler for this signal?"""
+    with open("/proc/%d/status" % pid) as file:
+        mask = next(line for line in file if line.startswith("SigCgt:"))
+    return int(mask.split()[1], 16) >> (number - 1) & 1
 
 
 class WorkerTest(JourneyTest):
@@ -37,8 +49,8 @@ class WorkerTest(JourneyTest):
         ids = self.place.run("submit", "--bulk", "-", input=lines).expect(0).lines
         shaky, dozer = self.place.submit("shaky"), self.place.submit("dozer")
         self.burst(processes=2)
-        rows = self.place.psql("SELECT task_id, result, attempt FROM task_info "
-                               "WHERE task_name = 'quick' AND status = 'SUCCESS'")
+        rows = self.place.psql("SELECT task_id, result, attempt FROM task_info WHERE status = 'SUCCESS' "
+                               "AND task_id = ANY ('{%s}')" % ",".join(ids))
         self.assertEqual(sorted(rows), sorted((one, str(n), "1") for n, one in enumerate(ids)))
         expected = [("dozer", "PENDING", "1"), ("quick", "PENDING", "0"), ("shaky", "RETRY", "1")]
         self.assertEqual(self.waiting(), expected)
@@ -60,6 +72,55 @@ class WorkerTest(JourneyTest):
         began = time.monotonic()
         self.burst()
         self.assertLess(time.monotonic() - began, 15)
+
+    def test_a_burst_waits_for_what_began_after_a_runner_had_nothing_left(self):
+        first = self.place.submit("nap", "seconds=5")
+        worker = self.place.start_worker(burst=True, ready=False, processes=2, concurrency=1,
+                                         grace="1s")
+        self.place.wait_status(first, "STARTED")
+        wait_until(lambda: "generation 1 serves" in worker.log())
+        time.sleep(1.2)  # by now the other runner has said that nothing is left
+        second = self.place.submit("nap", "seconds=7")
+        self.place.wait_status(second, "STARTED")
+        self.assertEqual(worker.wait(), 0, worker.log())
+        for task_id in (first, second):
+            self.assertEqual(self.place.run("result", task_id).expect(0).json, 1)
+
+    def test_a_burst_beside_a_living_worker_leaves_too(self):
+        with self.place.worker(queues="elsewhere"):
+            task_id = self.place.submit("quick", "n=4")
+            self.burst()
+            self.assertEqual(self.place.run("result", task_id).expect(0).json, 4)
+
+    # ---- the beginning ----
+
+    def test_signals_are_heard_before_it_serves(self):
+        self.place.postgres_server.signal(signal.SIGSTOP)
+        try:
+            worker = self.place.start_worker(ready=False)
+            hasty = self.place.start_worker(ready=False)
+            for one in (worker, hasty):
+                wait_until(lambda: catches(one.pid, signal.SIGTERM))
+                one.signal(signal.SIGHUP)
+                one.signal(signal.SIGTERM)
+            time.sleep(0.2)  # a second signal of one number that waits would be lost
+            hasty.signal(signal.SIGTERM)
+            self.assertEqual(hasty.wait(3), 128 + signal.SIGTERM)
+        finally:
+            self.place.postgres_server.signal(signal.SIGCONT)
+        self.assertEqual(worker.wait(20), 0, worker.log())
+        self.assertNotIn("generation 1", worker.log())
+
+    def test_a_runner_that_cannot_be_started_is_tried_again(self):
+        with self.place.worker() as worker:
+            base = os.path.join(self.place.tmp, "ctutor-run-%d" % os.geteuid())
+            os.rename(base, base + ".away")
+            open(base, "w").close()
+            os.kill(worker.runners()[0], signal.SIGKILL)
+            wait_until(lambda: "cannot start a runner" in worker.log())
+            os.unlink(base)
+            os.rename(base + ".away", base)
+            self.assertEqual(self.place.run("submit", "quick", "n=6", "--wait=20s").expect(0).json, 6)
 
     # ---- the end ----
 
@@ -139,6 +200,79 @@ class WorkerTest(JourneyTest):
         with self.place.worker(name="bertha"):
             pass
 
+    def register(self, name, boot_id="another boot", host="elsewhere"):
+        """A living worker of another machine, as far as the ledger knows."""
+        return self.place.value(
+            "INSERT INTO workers (incarnation, name, host, boot_id, pid, pid_start, queues, slots) "
+            "VALUES (gen_random_uuid(), '%s', '%s', '%s', 999999, 1, '{}', 1) RETURNING incarnation"
+            % (name, host, boot_id))
+
+    def state(self, incarnation):
+        return self.place.value("SELECT state FROM workers WHERE incarnation = '%s'" % incarnation)
+
+    def test_a_worker_that_died_on_another_machine_frees_its_name_after_the_lease(self):
+        other = self.register("clara")
+        with self.place.worker(name="clara", env={"CTUTOR_LEASE": "3s"}):
+            self.assertEqual(self.state(other), "dead")
+
+    def test_a_worker_that_lives_on_another_machine_keeps_its_name(self):
+        other, ended = self.register("dora"), threading.Event()
+
+        def beat():
+            while not ended.wait(0.3):
+                self.place.psql("UPDATE workers SET heartbeat = heartbeat + 1 "
+                                "WHERE incarnation = '%s'" % other)
+
+        beats = threading.Thread(target=beat)
+        beats.start()
+        try:
+            second = self.place.start_worker(name="dora", ready=False, env={"CTUTOR_LEASE": "3s"})
+            self.assertEqual(second.wait(30), 2)
+            self.assertIn("dora", second.log())
+            self.assertEqual(self.state(other), "alive")
+        finally:
+            ended.set()
+            beats.join()
+            self.place.psql("DELETE FROM workers WHERE incarnation = '%s'" % other)
+
+    def test_what_a_pid_of_another_container_means_is_not_guessed(self):
+        """Containers may share host name and boot id."""
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+        other = self.register("ella", boot + "/1", os.uname().nodename)
+        try:
+            with self.place.worker():
+                self.assertEqual(self.state(other), "alive")
+        finally:
+            self.place.psql("DELETE FROM workers WHERE incarnation = '%s'" % other)
+
+    # ---- memory ----
+
+    def test_a_task_that_prints_without_a_pause_does_not_take_the_memory(self):
+        with self.place.worker() as worker:
+            (runner,) = worker.runners()
+            before = memory(runner)
+            task_id = self.place.submit("chatty")
+            self.place.wait_status(task_id, "STARTED")
+            most = before
+            while self.place.run("status", task_id, "--json").json["status"] == "STARTED":
+                most = max(most, memory(runner))
+            self.assertLess(most - before, 200 << 20)
+            self.place.wait_status(task_id, "FAILURE")
+            said = self.place.value("SELECT text FROM logs WHERE id = '%s' AND level = 'warn'" % task_id)
+            self.assertRegex(said, r"^\d+ lines were dropped")
+
+    def test_a_runner_that_has_grown_too_large_drains_and_is_replaced(self):
+        limit = 400  # MiB
+        with self.place.worker(env={"CTUTOR_MEMORY": "%dM" % limit}) as worker:
+            (first,) = worker.runners()
+            large = self.place.submit("hoarder", "megabytes=%d" % (limit * 9 // 10))
+            wait_until(lambda: "draining, to be replaced" in worker.log(), 30)
+            self.assertEqual(self.place.run("result", large, "--wait=30s").expect(0).json, 1)
+            self.assertEqual(self.place.run("submit", "hoarder", "megabytes=0", "--wait=30s").expect(0).json, 1)
+            (second,) = worker.runners()
+            self.assertNotEqual(first, second)
+
     def test_status_and_stop(self):
         self.assertEqual(self.place.run("worker", "status").status, 1)
         self.assertEqual(self.place.run("worker", "stop").status, 4)
@@ -168,6 +302,27 @@ class WorkerTest(JourneyTest):
         self.refusal("--processes=0")
         self.refusal("--grace=soon")
         self.refusal("--nonsense")
+        self.assertIn("--name", self.refusal("--name", "two words"))
+        self.assertIn("CTUTOR_LEASE", self.refusal(env={"CTUTOR_LEASE": "1s"}))
+        self.assertIn("not_there", self.refusal(env={"TMPDIR": "/not_there"}))
+
+    def test_without_postgres_it_leaves_with_3(self):
+        self.place.postgres_server.stop(signal.SIGQUIT)
+        try:
+            done = self.place.run("worker", "start", "--processes=1").expect(3)
+            self.assertIn("Postgres", done.err)
+        finally:
+            self.place.postgres_server.start()
+
+    def test_without_redis_it_starts_and_serves_when_it_comes(self):
+        self.place.redis_server.stop(signal.SIGKILL)
+        try:
+            worker = self.place.start_worker()
+            task_id = self.place.submit("quick", "n=8")
+        finally:
+            self.place.redis_server.start()
+        self.assertEqual(self.place.run("result", task_id, "--wait=20s").expect(0).json, 8)
+        self.assertEqual(worker.stop(), 0)
 
     def test_a_redis_that_evicts_is_refused(self):
         self.place.redis("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
