@@ -44,6 +44,7 @@ static void on_started(void *arg, const struct ident *id, const struct ident *cl
                        const struct started *started);
 static void on_fenced(void *arg);
 static void on_epoch(void *arg, const char *epoch);
+static bool is_idle(const struct runner *runner);
 static void on_idle(void *arg);
 static void on_stuck(void *arg);
 static void on_grace(struct timer *timer);
@@ -325,12 +326,17 @@ static void on_epoch(void *arg, const char *epoch)
     channel_send(&runner->channel, MESSAGE_EPOCH, epoch, strlen(epoch));
 }
 
+/* A slot is open until its end is written, also while its log lines are on their way. */
+static bool is_idle(const struct runner *runner)
+{
+    return list_is_empty(&runner->open_slots) && runner->hooks == 0 &&
+           settler_pending(runner->settler) == 0;
+}
+
 static void on_idle(void *arg)
 {
     struct runner *runner = arg;
-    bool empty =
-        runner->running == 0 && runner->hooks == 0 && settler_pending(runner->settler) == 0;
-    if (!runner->burst || !runner->reconciled || !empty || runner->idle_said) return;
+    if (!runner->burst || !runner->reconciled || !is_idle(runner) || runner->idle_said) return;
     runner->idle_said = true;
     channel_send(&runner->channel, MESSAGE_IDLE, NULL, 0);
 }
@@ -349,8 +355,7 @@ void runner_changed(struct runner *runner)
         if (runner->claimer) claimer_wake(runner->claimer);
         return;
     }
-    if (runner->finished || runner->running || runner->hooks) return;
-    if (settler_pending(runner->settler) || !claimer_is_quiet(runner->claimer)) return;
+    if (runner->finished || !is_idle(runner) || !claimer_is_quiet(runner->claimer)) return;
     runner->finished = true;
     gauge_tell(runner);
     log_info("drained: %lld starts in this life", (long long)runner->done);
@@ -373,8 +378,7 @@ static void on_grace(struct timer *timer)
 {
     struct runner *runner = container_of(timer, struct runner, grace);
     if (runner->released) {
-        log_warn("leaving %zu ends unwritten: their rows are given back by the sweep",
-                 settler_pending(runner->settler));
+        log_warn("leaving with ends unwritten: Postgres did not take them in time");
         loop_stop(&runner->loop);
         return;
     }

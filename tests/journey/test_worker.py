@@ -18,6 +18,8 @@ TASKS = {
     "dozer": 'return { execute = function(ctx) ctx.snooze(3600, "later") end }',
     "nap": 'return { timeout = 60, params = { seconds = "number" },'
            ' execute = function(ctx, params) ctx.sleep(params.seconds) return ctx.attempt end }',
+    "talker": 'return { timeout = 60, params = { seconds = "number" }, execute = function(ctx, params)'
+              ' ctx.sleep(params.seconds) for i = 1, 20 do ctx.info("line " .. i) end return ctx.attempt end }',
     "chatty": 'return { timeout = 3, execute = function() while true do print(("x"):rep(100)) end end }',
     "hoarder": 'return { timeout = 60, params = { megabytes = "integer" }, execute = function(ctx, params)'
                ' local kept = {} for i = 1, params.megabytes do kept[i] = ("x"):rep(2 ^ 20 - i) end'
@@ -136,6 +138,15 @@ class WorkerTest(JourneyTest):
         self.assertEqual(self.place.run("result", late).status, 5, "no new work while draining")
         self.burst()
         self.assertEqual(self.place.run("result", late).expect(0).json, 5)
+
+    def test_what_ends_with_log_lines_while_draining_has_ended(self):
+        worker = self.place.start_worker(grace="20s")
+        talker = self.place.submit("talker", "seconds=2")
+        self.place.wait_status(talker, "STARTED")
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(), 0, worker.log())
+        self.assertEqual(self.place.run("result", talker).expect(0).json, 1)
+        self.assertEqual(len(self.place.run("logs", talker, "--json").json["logs"]), 20)
 
     def test_what_does_not_end_is_given_back_unspent(self):
         for signals, grace in ((1, "1s"), (2, "60s")):
