@@ -247,7 +247,7 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     } else if (!clean) {
         log_warn("runner %d exited with status %d", (int)pid, how.code);
     }
-    bool guilty = !clean && culprit_of(child, &culprit);
+    bool guilty = !clean && !child->dismissed && culprit_of(child, &culprit);
     death_write(supervisor, &child->incarnation, guilty ? &culprit : NULL,
                 guilty && child->timed_out, child->run_directory);
     child->run_directory = NULL;

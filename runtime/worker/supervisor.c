@@ -241,7 +241,11 @@ static void on_leave(struct timer *timer)
         return;
     }
     log_warn("runners did not leave within the grace: killing them");
-    LIST_EACH (node, &supervisor->children) child_kill(container_of(node, struct child, node));
+    LIST_EACH (node, &supervisor->children) {
+        struct child *child = container_of(node, struct child, node);
+        child->dismissed = true;
+        child_kill(child);
+    }
     timer_start(timer, LEAVE_US);
 }
 

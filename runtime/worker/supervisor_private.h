@@ -28,6 +28,7 @@ struct child { /* one runner process; a replacement is a new struct */
     char *stats;         /* JSON, for the heartbeat */
     uint32_t generation; /* that it serves */
     bool ready, idle, beaten, draining, timed_out, killed;
+    bool dismissed; /* killed at the end of the grace: what it computed is not to blame */
     int64_t began_us;
     bool channel_open;
     int references; /* proc and channel */
