@@ -163,8 +163,8 @@ class DeathTest(JourneyTest):
     def test_the_next_worker_of_a_machine_buries_the_last_one(self):
         worker = self.place.start_worker(name="phoenix")
         task_id = self.started("strays")
-        nap = self.started("nap", "seconds=0.5")
         wait_until(lambda: len(strays()) == 4)
+        nap = self.started("nap", "seconds=2")
         worker.kill_group()
         reap_orphans()
         self.assertTrue(self.directories())

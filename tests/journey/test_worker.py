@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 
+import journey
 from ctutor import JourneyTest, memory, wait_until
 
 TASKS = {
@@ -260,7 +261,7 @@ class WorkerTest(JourneyTest):
     # ---- memory ----
 
     def test_a_task_that_prints_without_a_pause_does_not_take_the_memory(self):
-        with self.place.worker() as worker:
+        with self.place.worker(env={"ASAN_OPTIONS": journey.NO_QUARANTINE}) as worker:
             (runner,) = worker.runners()
             before = memory(runner)
             task_id = self.place.submit("chatty")
