@@ -54,7 +54,8 @@ void report_progress(struct slot *slot, double percent, const char *metadata)
     slot->percent = percent;
     free(slot->progress_metadata);
     slot->progress_metadata = metadata ? xstrdup(metadata) : NULL;
-    if (now_us - slot->progress_written_us >= PROGRESS_US) {
+    bool is_time = now_us - slot->progress_written_us >= PROGRESS_US;
+    if (is_time && list_is_empty(&slot->dirty) && ledger_is_up(runner->finishes)) {
         write_progress(runner, slot, now_us);
     } else if (list_is_empty(&slot->dirty)) {
         if (list_is_empty(&runner->dirty)) timer_start(&runner->progress_timer, PROGRESS_US);
@@ -68,9 +69,7 @@ static void write_progress(struct runner *runner, struct slot *slot, int64_t now
 {
     struct progress progress = { slot->id, slot->claim, slot->percent, slot->progress_metadata };
     slot->progress_written_us = now_us;
-    if (ledger_is_up(runner->finishes)) {
-        ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
-    }
+    ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
 }
 
 static void on_progress_timer(struct timer *timer)
@@ -78,6 +77,10 @@ static void on_progress_timer(struct timer *timer)
     struct runner *runner = container_of(timer, struct runner, progress_timer);
     size_t count = 0, room = 0;
     LIST_EACH (node, &runner->dirty) room++;
+    if (room && !ledger_is_up(runner->finishes)) { /* what was said last is told when it is back */
+        timer_start(timer, PROGRESS_US);
+        return;
+    }
     struct progress *items = xcalloc(room ? room : 1, sizeof *items);
     LIST_EACH (node, &runner->dirty) {
         struct slot *slot = container_of(node, struct slot, dirty);
@@ -86,7 +89,7 @@ static void on_progress_timer(struct timer *timer)
         slot->progress_written_us = clock_boot_us();
         list_del(node);
     }
-    if (count && ledger_is_up(runner->finishes)) {
+    if (count) {
         ledger_progress(runner->finishes, items, count, NULL, NULL);
     }
     free(items);
