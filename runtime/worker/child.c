@@ -72,11 +72,12 @@ bool child_start(struct supervisor *supervisor)
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err)
 {
-    const char *argv[] = { child->supervisor->self_path, "__runner", NULL };
+    const char *argv[] = { "ctutor-run", "__runner", NULL };
     int fds[] = { -1, 2, 2, channel_fd, shared_fd };
     char **env = environment_of_children();
     struct proc_options options = {
         .argv = argv,
+        .file = SELF_FILE,
         .env = (const char *const *)env,
         .limits = PROC_NO_LIMITS,
         .fds = fds,

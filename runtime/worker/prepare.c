@@ -5,7 +5,6 @@
  *
  * A signal meanwhile is noted (supervisor.c) and looked at between two steps. */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,16 +37,11 @@ static bool load_tasks(struct supervisor *supervisor, struct err *err);
 bool supervisor_prepare(struct supervisor *supervisor, const struct supervisor_options *options,
                         struct err *err)
 {
-    char self[PATH_MAX] = "";
     supervisor->config = options->config;
     supervisor->burst = options->burst;
     supervisor->incarnation = ident_random();
     supervisor->processes = (int32_t)config_int(options->config, SET_PROCESSES);
     supervisor->slots = (int32_t)config_int(options->config, SET_CONCURRENCY);
-    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
-        return err_set(err, ERR_IO, "/proc/self/exe: %s", strerror(errno));
-    }
-    supervisor->self_path = xstrdup(self);
     return name_self(supervisor, options->name, err) &&
            config_queues(options->config, &supervisor->queues, err) &&
            make_base_directory(supervisor, err) && open_stores(supervisor, err) &&

@@ -77,13 +77,14 @@ static bool spawn_checker(struct supervisor *supervisor, struct err *err)
 {
     char *timeout =
         xasprintf("%lld", (long long)config_duration_us(supervisor->config, SET_TIMEOUT));
-    const char *argv[] = { supervisor->self_path, "__checker",
+    const char *argv[] = { "ctutor-run", "__checker",
                            config_text(supervisor->config, SET_TASKS_DIR), timeout, NULL };
     int before = -1;
     bool good = memory_file(&supervisor->snapshot, &before, err) &&
                 memory_file(NULL, &supervisor->checker_fd, err);
     int fds[] = { before, supervisor->checker_fd, 2 };
     struct proc_options options = { .argv = argv,
+                                    .file = SELF_FILE,
                                     .limits = PROC_NO_LIMITS,
                                     .fds = fds,
                                     .fd_count = COUNT_OF(fds),

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NAME, "ctutor-run");
     log_init(LOG_INFO, false, "runner");
     fcntl(RUNNER_CHANNEL_FD, F_SETFD, FD_CLOEXEC);
     if (!shared_map(RUNNER_SHARED_FD, &runner->shared, &err)) {

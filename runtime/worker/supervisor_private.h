@@ -16,6 +16,9 @@
 #include "worker/shared.h"
 #include "worker/supervisor.h"
 
+/* The program that runs, also when another one lies under its name by now. */
+#define SELF_FILE "/proc/self/exe"
+
 struct child { /* one runner process; a replacement is a new struct */
     struct list node;
     struct supervisor *supervisor;
@@ -50,7 +53,7 @@ struct supervisor {
     struct loop loop;
     const struct config *config;
     struct ident incarnation;
-    char *name, *base_directory, *self_path;
+    char *name, *base_directory;
     char **queues;
     bool burst, registered, serving, reconciled, had_terminal;
     bool draining;      /* nothing new is taken */

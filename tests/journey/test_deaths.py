@@ -110,6 +110,17 @@ class DeathTest(JourneyTest):
             self.assertEqual(self.budgets(task_id), [("0", "1", "0", "0", "0")])
         self.place.run("cancel", hot, nap).expect(0)
 
+    def test_a_runner_that_stood_still_for_the_lease_starts_anew(self):
+        with self.place.worker(env={"CTUTOR_LEASE": "3s"}) as worker:
+            task_id = self.started("nap", "seconds=6")
+            (runner,) = worker.runners()
+            os.kill(runner, signal.SIGSTOP)
+            time.sleep(4.5)
+            os.kill(runner, signal.SIGCONT)
+            wait_until(lambda: not is_alive(runner), 3)
+            self.assertIn("I stood still", worker.log())
+            self.check_attempt(task_id, 2)
+
     # ---- a supervisor ----
 
     def test_runners_end_with_their_supervisor_and_take_all_along(self):

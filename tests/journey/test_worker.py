@@ -3,12 +3,15 @@
 import fcntl
 import os
 import pty
+import shutil
 import signal
 import termios
 import threading
 import time
 import unittest
+import unittest.mock
 
+import ctutor
 import journey
 from ctutor import JourneyTest, memory, wait_until
 
@@ -36,6 +39,8 @@ def catches(pid, number):
 
 
 class WorkerTest(JourneyTest):
+    program = ctutor.PROGRAM
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -113,6 +118,20 @@ class WorkerTest(JourneyTest):
             self.place.postgres_server.signal(signal.SIGCONT)
         self.assertEqual(worker.wait(20), 0, worker.log())
         self.assertNotIn("generation 1", worker.log())
+
+    def test_a_program_that_is_replaced_on_disk_goes_on_as_it_is(self):
+        copy = os.path.join(self.place.work, "ctutor-run")
+        shutil.copy2(ctutor.PROGRAM, copy)
+        with unittest.mock.patch("ctutor.PROGRAM", copy), self.place.worker() as worker:
+            os.unlink(copy)
+            with open(copy, "w") as file:
+                file.write("#!/bin/sh\nexit 1\n")
+            os.chmod(copy, 0o755)
+            os.kill(worker.runners()[0], signal.SIGKILL)
+            with unittest.mock.patch("ctutor.PROGRAM", self.program):
+                self.place.task("late", "return { execute = function() return 5 end }")
+                self.place.run("worker", "reload").expect(0)
+                self.assertEqual(self.place.run("submit", "late", "--wait=20s").expect(0).json, 5)
 
     def test_a_runner_that_cannot_be_started_is_tried_again(self):
         with self.place.worker() as worker:
