@@ -96,6 +96,7 @@ struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct led
     batch_init(&claimer->starts, loop, START_BATCH, 1, flush_starts);
     loop_defer_init(&claimer->wake, on_wake);
     timer_init(loop, &claimer->poll, on_poll);
+    timer_be_patient(&claimer->poll); /* it judges what has not been answered */
     timer_start(&claimer->poll, POLL_US);
     return claimer;
 }
