@@ -217,38 +217,38 @@ class ReloadTest(JourneyTest):
         with self.place.worker(processes=2, env=env) as worker:
             hot = self.place.submit("hot")
             self.place.wait_status(hot, "STARTED")
-            self.place.task("fresh", answers(7))
+            self.place.task("new", answers(7))
             began = time.monotonic()
             worker.signal(signal.SIGHUP)
-            wait_until(lambda: self.place.run("submit", "fresh", "--wait").status == 0, 10)
+            wait_until(lambda: self.place.run("submit", "new", "--wait").status == 0, 10)
             self.assertLess(time.monotonic() - began, 4)
-            self.place.task("fresher", answers(8))
-            self.assertEqual(self.reload_outcomes(0)["fresher.lua"], ["loaded", None])
+            self.place.task("newer", answers(8))
+            self.assertEqual(self.reload_outcomes(0)["newer.lua"], ["loaded", None])
             self.place.run("cancel", hot).expect(0)
             self.place.wait_status(hot, "REVOKED")
             self.place.run("worker", "reload").expect(0)
             for _ in range(4):  # the one that was busy has caught up
-                self.assertEqual(self.result("fresher"), 8)
+                self.assertEqual(self.result("newer"), 8)
             self.assertNotIn("not answered in time", worker.log(), "its own turn was too long")
 
     def test_reloads_asked_for_during_a_reload_are_all_answered(self):
         with self.place.worker():
             asked = [self.place.start("worker", "reload", "--json") for _ in range(6)]
-            self.place.task("fresh", answers(7))
+            self.place.task("asked", answers(7))
             asked += [self.place.start("worker", "reload", "--json")]
             for one in asked:
                 out, err = one.communicate(timeout=30)
                 self.assertEqual(one.returncode, 0, out + err)
-            self.assertEqual(self.result("fresh"), 7)
+            self.assertEqual(self.result("asked"), 7)
 
     def test_a_hang_up_during_a_reload_is_not_forgotten(self):
         with self.place.worker() as worker:
             self.place.task("slow", "local e = os.clock() + 1 while os.clock() < e do end " + answers(1))
             worker.signal(signal.SIGHUP)
             checker = wait_until(lambda: self.checkers(worker), 10)
-            self.place.task("fresh", answers(7))
+            self.place.task("again", answers(7))
             worker.signal(signal.SIGHUP)
-            wait_until(lambda: self.place.run("submit", "fresh").status == 0, 15)
+            wait_until(lambda: self.place.run("submit", "again").status == 0, 15)
             self.assertNotEqual(self.checkers(worker), checker)
 
     def checkers(self, worker):
