@@ -191,10 +191,13 @@ class WorkerTest(JourneyTest):
                     self.place.run("cancel", nap).expect(0)
                     self.place.wait_status(nap, "REVOKED")
 
-    def test_a_lost_terminal_drains(self):
+    def on_a_terminal(self, ignored=()):
+        """A worker with a terminal of its own: process, the terminal's other end, what it has said."""
         master, slave = pty.openpty()
 
         def own_terminal():
+            for number in ignored:
+                signal.signal(number, signal.SIG_IGN)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         path = os.path.join(self.place.root, "terminal.log")
@@ -208,11 +211,23 @@ class WorkerTest(JourneyTest):
                 return words in file.read()
 
         wait_until(lambda: said("generation 1 serves"), 60)
+        return process, master, said
+
+    def test_a_lost_terminal_drains(self):
+        process, master, said = self.on_a_terminal()
         os.kill(process.pid, signal.SIGHUP)
         wait_until(lambda: said("SIGHUP: reloading"))
         os.close(master)
         self.assertEqual(process.wait(30), 0)
         self.assertTrue(said("draining"))
+
+    def test_under_nohup_it_outlasts_its_terminal(self):
+        process, master, said = self.on_a_terminal(ignored=[signal.SIGHUP])
+        os.close(master)
+        wait_until(lambda: said("SIGHUP: reloading"))
+        self.assertEqual(self.place.run("submit", "quick", "n=2", "--wait").expect(0).json, 2)
+        os.kill(process.pid, signal.SIGTERM)
+        self.assertEqual(process.wait(30), 0)
 
     # ---- names, and from another process ----
 
