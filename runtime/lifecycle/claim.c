@@ -186,7 +186,9 @@ static void check_overdue(struct claimer *claimer)
 static void on_wake(struct defer *defer)
 {
     struct claimer *claimer = container_of(defer, struct claimer, wake);
-    if (claimer->stopped || claimer->asked || !claimer->carried_count) return;
+    if (claimer->stopped || claimer->asked) return;
+    if (!claimer->carried_count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+    if (!claimer->carried_count) return;
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
     int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
     if (room <= 0) return;

@@ -94,6 +94,24 @@ class WorkerTest(JourneyTest):
         for task_id in (first, second):
             self.assertEqual(self.place.run("result", task_id).expect(0).json, 1)
 
+    def test_a_burst_without_any_task_leaves_too(self):
+        empty = os.path.join(self.place.root, "empty.d")
+        os.mkdir(empty, 0o700)
+        worker = self.place.start_worker("--tasks-dir", empty, burst=True, ready=False)
+        self.assertEqual(worker.wait(15), 0)
+
+    def test_a_burst_leaves_paused_queues_and_unknown_tasks_alone(self):
+        path = self.place.task("passing", "return { execute = function() end }")
+        self.burst()
+        self.place.run("queues", "pause", "low_priority").expect(0)
+        paused = [self.place.submit("quick", "n=1", "--queue=low_priority") for _ in range(3)]
+        unknown = self.place.submit("passing")
+        os.unlink(path)
+        self.burst()
+        self.assertEqual(self.waiting(), [("passing", "PENDING", "0")] + [("quick", "PENDING", "0")] * 3)
+        self.place.run("cancel", unknown, *paused).expect(0)
+        self.place.run("queues", "resume", "low_priority").expect(0)
+
     def test_a_burst_beside_a_living_worker_leaves_too(self):
         with self.place.worker(queues="elsewhere"):
             task_id = self.place.submit("quick", "n=4")
