@@ -22,6 +22,7 @@
 #include "task/outcome.h"
 
 #define REDRAW_US INT64_C(500000)
+#define REAP_US   INT64_C(2000000) /* for the killed to go */
 
 struct local_run {
     struct app *app;
@@ -38,6 +39,7 @@ struct local_run {
 };
 
 static int run_in(struct local_run *local, struct local_tasks *tasks);
+static bool are_children_reaped(const struct app *app);
 static void start(struct local_run *local, struct generation *generation);
 static void on_cancel(void *arg);
 static void on_redraw(struct timer *timer);
@@ -86,11 +88,19 @@ static int run_in(struct local_run *local, struct local_tasks *tasks)
     timer_close(&local->redraw, NULL);
     loop_turn(&app->loop, false); /* what was closed lives on this stack */
     proc_kill_descendants_but(NULL, 0);
+    app_wait_until(app, are_children_reaped, REAP_US);
     proc_close();
     generation_retire(generation);
     print_outcome(local);
     if (was_interrupted) return 130;
     return local->status == TASK_SUCCESS ? 0 : 1;
+}
+
+/* A subprocess that was abandoned is watched until it is gone; it holds pipes of the loop. */
+static bool are_children_reaped(const struct app *app)
+{
+    (void)app;
+    return !proc_is_awaited();
 }
 
 static void start(struct local_run *local, struct generation *generation)
@@ -215,6 +225,12 @@ static void tell_error(const struct local_run *local)
         output_note("%s: %s: %s", name, json_string_value(json_object_get(error, "kind")),
                     json_string_value(json_object_get(error, "message")));
     if (traceback) output_plain_note("%s", traceback);
+    if (json_object_get(error, "details")) {
+        char *details =
+            json_dumps(json_object_get(error, "details"), JSON_COMPACT | JSON_ENCODE_ANY);
+        output_plain_note("details: %s", details);
+        free(details);
+    }
     if (local->again_us >= 0) {
         char *delay = duration_text(local->again_us);
         output_note("%s asks to run again after %s; here it runs once", name, delay);

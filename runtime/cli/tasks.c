@@ -125,13 +125,14 @@ static int run_show(struct app *app, const struct cli_args *args)
     struct await await = { 0 };
     if (!cli_expect_words(&command_tasks_show, args, 1, 1, &err) || !app_open_stores(app, &err))
         return app_fail(app, &err);
+    if (!task_name_is_valid(args->words[0])) {
+        (void)entry_explain_unknown(app, args->words[0], &err);
+        return app_fail(app, &err);
+    }
     ledger_catalogue_list(app->ledger, args->words[0], await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
     json_t *all = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
-    if (good && json_array_size(all) == 0) {
-        entry_explain_unknown(app, args->words[0], &err);
-        good = false;
-    }
+    if (good && json_array_size(all) == 0) good = entry_explain_unknown(app, args->words[0], &err);
     if (good && app->json) {
         char *text = json_dumps(json_array_get(all, 0), JSON_COMPACT);
         output_stream_line(text, strlen(text));

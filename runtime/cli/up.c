@@ -6,7 +6,6 @@
  * still running decide. Ctrl-C reaches only this process (the others have sessions of their own),
  * so the order of the end is ours; a second one hurries the worker. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,7 +28,7 @@ struct up {
     struct app *app;
     struct place place;
     struct proc *redis, *postgres, *worker;
-    bool has_place, leaving;
+    bool has_place, leaving, had_terminal;
     int status;
     uv_signal_t signals[3];
     size_t signal_count;
@@ -67,7 +66,7 @@ const struct command command_up = {
 
 static int run(struct app *app, const struct cli_args *args)
 {
-    struct up up = { .app = app };
+    struct up up = { .app = app, .had_terminal = proc_has_terminal() };
     struct err err;
     if (!cli_expect_words(&command_up, args, 0, 0, &err)) return app_fail(app, &err);
     signal(SIGPIPE, SIG_IGN);
@@ -200,10 +199,8 @@ static void watch_signals(struct up *up)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct up *up = handle->data;
-    int tty = number == SIGHUP ? open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC) : -1;
-    bool reload = number == SIGHUP && !(tty < 0 && errno == EIO); /* EIO: the terminal is gone */
-    if (tty >= 0) close(tty);
-    if (reload) {
+    bool terminal_is_lost = up->had_terminal && !proc_has_terminal();
+    if (number == SIGHUP && !terminal_is_lost) {
         if (up->worker) proc_signal(up->worker, SIGHUP);
         return;
     }
@@ -232,7 +229,10 @@ static void on_end(void *arg, struct proc *proc, struct proc_exit how)
                          : proc == up->redis ? &up->redis
                                              : &up->postgres;
     *slot = NULL;
-    if (!up->leaving) {
+    bool was_asked = slot == &up->worker && !how.signal && how.code == 0; /* worker stop */
+    if (!up->leaving && was_asked) {
+        output_note("the worker was stopped: stopping everything");
+    } else if (!up->leaving) {
         output_note("%s ended by itself (%s %d): stopping everything%s%s", name,
                     how.signal ? "signal" : "status", how.signal ? how.signal : how.code,
                     up->has_place ? "; logs are in " : "", up->has_place ? up->place.ctutor : "");

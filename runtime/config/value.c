@@ -163,11 +163,18 @@ static bool check_namespace(const char *text, struct err *err)
                    NAMESPACE_MAX);
 }
 
+static bool check_api_url(const char *text, struct err *err)
+{
+    if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) return true;
+    return err_set(err, ERR_INPUT, "must begin with http:// or https://");
+}
+
 static bool check_text(enum setting which, const char *text, struct err *err)
 {
     switch ((int)which) {
     case SET_REDIS_URL: return check_redis_url(text, err);
     case SET_DATABASE_URL: return check_postgres_url(text, err);
+    case SET_API_URL: return check_api_url(text, err);
     case SET_QUEUES: return check_queues(text, err);
     case SET_NAMESPACE: return check_namespace(text, err);
     }

@@ -30,6 +30,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stack.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -144,10 +145,25 @@ void proc_signal(struct proc *proc, int signal)
     if (!proc->reaped) kill(proc->pid, signal);
 }
 
+bool proc_is_awaited(void)
+{
+    LIST_EACH (node, &reaper.procs) {
+        if (container_of(node, struct proc, node)->on_exit != NULL) return true;
+    }
+    return false;
+}
+
 void proc_abandon(struct proc *proc)
 {
     if (proc->on_exit != NULL && !proc->reaped) count_owed(-1);
     proc->on_exit = NULL;
+}
+
+bool proc_has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
 }
 
 /* ---- the end of a child ---- */
@@ -390,6 +406,7 @@ static _Noreturn void child_run(struct launch *launch)
     child_reset_signals();
     if (!options->same_session && setsid() < 0) child_fail(launch, STEP_SESSION);
     if (!child_place_descriptors(launch)) child_fail(launch, STEP_DESCRIPTORS);
+    stack_restore();
     if (!child_limit_all(&options->limits)) child_fail(launch, STEP_LIMITS);
     if (!child_become_user(options)) child_fail(launch, STEP_USER);
     if (!child_tie_to_parent(launch)) child_fail(launch, STEP_DEATH_SIGNAL);

@@ -64,6 +64,8 @@ MUSTUSE bool proc_start(const struct proc_options *options, proc_exit_fn *on_exi
                         struct proc **out, struct err *err);
 pid_t proc_pid(const struct proc *proc);
 void proc_signal(struct proc *proc, int signal); /* to the process itself */
+/* Whether a callback is still to come: then proc_close would cut it off. */
+bool proc_is_awaited(void);
 /* Forget the callback (the owner goes first); the child is still reaped. */
 void proc_abandon(struct proc *proc);
 
@@ -78,6 +80,9 @@ size_t proc_kill_tree(pid_t root, const char *marker);
 /* SIGKILL to all descendants of the calling process except the live children in `spared` with all
  * that is below them or in their groups and sessions. Any thread. */
 size_t proc_kill_descendants_but(const pid_t *spared, size_t count);
+/* Of the calling process, a controlling one. The kernel sends SIGHUP when it is lost and has taken
+ * it away by then; with `kill -HUP` it is still there. */
+bool proc_has_terminal(void);
 /* Boot-relative start time of a process in clock ticks (field 22 of stat), 0 when there is none:
  * with the pid it names a process for ever. */
 uint64_t proc_start_ticks(pid_t pid);

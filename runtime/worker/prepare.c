@@ -13,16 +13,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "lifecycle/await.h"
 #include "worker/machine.h"
 #include "worker/supervisor_private.h"
 
-#define NAME_MOST 100
 #define NAME_US   1000000  /* between two tries to get a name */
 #define KEEPER_US 10000000 /* over the lease: to be elected and to see a counter stand still */
 
-static bool name_self(struct supervisor *supervisor, const char *given, struct err *err);
+static void name_self(struct supervisor *supervisor, const char *given);
 static bool goes_on(const struct supervisor *supervisor, struct err *err);
 static bool open_stores(struct supervisor *supervisor, struct err *err);
 static bool check_schema(struct supervisor *supervisor, struct err *err);
@@ -42,8 +40,8 @@ bool supervisor_prepare(struct supervisor *supervisor, const struct supervisor_o
     supervisor->incarnation = ident_random();
     supervisor->processes = (int32_t)config_int(options->config, SET_PROCESSES);
     supervisor->slots = (int32_t)config_int(options->config, SET_CONCURRENCY);
-    return name_self(supervisor, options->name, err) &&
-           config_queues(options->config, &supervisor->queues, err) &&
+    name_self(supervisor, options->name);
+    return config_queues(options->config, &supervisor->queues, err) &&
            make_base_directory(supervisor, err) && open_stores(supervisor, err) &&
            check_schema(supervisor, err) && goes_on(supervisor, err) &&
            check_redis(supervisor, err) && goes_on(supervisor, err) &&
@@ -51,23 +49,11 @@ bool supervisor_prepare(struct supervisor *supervisor, const struct supervisor_o
            load_tasks(supervisor, err) && goes_on(supervisor, err);
 }
 
-/* What a person types to `worker status`, and sees in tables. */
-static bool name_self(struct supervisor *supervisor, const char *given, struct err *err)
+static void name_self(struct supervisor *supervisor, const char *given)
 {
-    char host[NAME_MOST] = "localhost";
-    if (!given || !given[0]) {
-        gethostname(host, sizeof host - 1);
-        supervisor->name = xasprintf("%s-%d", host, (int)getpid());
-        return true;
-    }
-    bool good = strlen(given) <= NAME_MOST && utf8_is_valid(given, strlen(given));
-    for (const char *at = given; *at; at++) good = good && (unsigned char)*at > ' ' && *at != 127;
-    if (!good) {
-        return err_set(err, ERR_INPUT, "--name: at most %d bytes of UTF-8 without spaces",
-                       NAME_MOST);
-    }
-    supervisor->name = xstrdup(given);
-    return true;
+    char host[200] = "localhost";
+    gethostname(host, sizeof host - 1);
+    supervisor->name = given && given[0] ? xstrdup(given) : xasprintf("%s-%d", host, (int)getpid());
 }
 
 static bool goes_on(const struct supervisor *supervisor, struct err *err)

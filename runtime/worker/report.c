@@ -10,11 +10,9 @@
 
 #define PROGRESS_US 1000000
 #define LOG_BATCH   500
-/* Lines not yet in the ledger. What comes beyond is dropped and counted: a task that prints without
- * a pause must not take the memory of its neighbours. */
-#define LOG_LINES_MAX     10000      /* of a run */
-#define LOG_BYTES_MAX     (4u << 20) /* of a run */
-#define LOG_ALL_BYTES_MAX (64u << 20)
+/* Of lines not yet in the ledger. A run is bounded by itself (script/run_tell.c); this is for many,
+ * while Postgres is away. What comes beyond is dropped and counted. */
+#define LOG_BYTES_MAX (64u << 20)
 
 struct log_item {
     struct list node;
@@ -97,9 +95,7 @@ static void on_progress_timer(struct timer *timer)
 
 void report_log(struct slot *slot, const char *level, const char *text, size_t len)
 {
-    bool is_too_much = slot->logs_pending >= LOG_LINES_MAX || slot->log_bytes >= LOG_BYTES_MAX ||
-                       slot->runner->log_bytes >= LOG_ALL_BYTES_MAX;
-    if (is_too_much) {
+    if (slot->runner->log_bytes >= LOG_BYTES_MAX) {
         slot->logs_dropped++;
         return;
     }
@@ -111,9 +107,7 @@ void report_dropped(struct slot *slot)
 {
     char text[100];
     if (!slot->logs_dropped) return;
-    int len = snprintf(text, sizeof text,
-                       "%zu lines were dropped: they came faster than they "
-                       "could be written",
+    int len = snprintf(text, sizeof text, "%zu lines left out: too many wait for Postgres",
                        slot->logs_dropped);
     slot->logs_dropped = 0;
     add_line(slot, "warn", text, (size_t)len);
@@ -134,7 +128,6 @@ static void add_line(struct slot *slot, const char *level, const char *text, siz
                                       .text = item->text,
                                       .text_len = len };
     slot->logs_pending++;
-    slot->log_bytes += len;
     slot->runner->log_bytes += len;
     batch_add(&slot->runner->logs, &item->node);
 }
@@ -177,7 +170,6 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     timer_close(&flight->repeat, on_flight_closed);
     for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
         struct log_item *item = container_of(node, struct log_item, node);
-        item->slot->log_bytes -= item->entry.text_len;
         item->slot->runner->log_bytes -= item->entry.text_len;
         slot_logs_written(item->slot, 1);
         free(item->text);

@@ -63,7 +63,6 @@ struct slot {
     int32_t priority, attempt, failures;
     int64_t created_at_us;
     size_t logs_pending; /* lines not yet in the ledger: they go before the finish */
-    size_t log_bytes;    /* of them */
     size_t logs_dropped; /* lines, not yet said */
     bool ended;
     struct finish finish; /* texts owned below */

@@ -5,7 +5,6 @@
  * The start reads downwards (prepare.c); from then on everything is news on the loop. */
 #include "worker/supervisor.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +28,6 @@ static void watch_signals(struct supervisor *supervisor);
 static void raise_descriptor_limit(void);
 static void serve(struct supervisor *supervisor);
 static void on_signal(uv_signal_t *handle, int number);
-static bool has_terminal(void);
 static void on_tick(struct timer *timer);
 static void on_respawn(struct timer *timer);
 static void drain(struct supervisor *supervisor, int64_t grace_us);
@@ -82,7 +80,7 @@ static void watch_signals(struct supervisor *supervisor)
     static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
     struct sigaction before = { 0 };
     sigaction(SIGHUP, NULL, &before);
-    supervisor->had_terminal = before.sa_handler != SIG_IGN && has_terminal();
+    supervisor->had_terminal = before.sa_handler != SIG_IGN && proc_has_terminal();
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         uv_signal_init(&supervisor->loop.uv, &supervisor->signals[i]);
         supervisor->signals[i].data = supervisor;
@@ -124,7 +122,7 @@ void supervisor_reconciled(void *arg)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
-    bool terminal_is_lost = supervisor->had_terminal && !has_terminal();
+    bool terminal_is_lost = supervisor->had_terminal && !proc_has_terminal();
     if (number == SIGHUP && !terminal_is_lost) {
         if (supervisor->draining) return;
         log_info("SIGHUP: reloading %s", config_text(supervisor->config, SET_TASKS_DIR));
@@ -137,15 +135,6 @@ static void on_signal(uv_signal_t *handle, int number)
     } else {
         supervisor_leave(supervisor);
     }
-}
-
-/* The kernel sends SIGHUP when the terminal goes, and has taken it from us by then; with `kill
- * -HUP` it is still there. */
-static bool has_terminal(void)
-{
-    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
-    if (fd >= 0) close(fd);
-    return fd >= 0;
 }
 
 static void on_tick(struct timer *timer)

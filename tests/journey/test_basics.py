@@ -208,6 +208,21 @@ class Reload(JourneyTest):
 
 
 class Deaths(JourneyTest):
+    def test_a_terminal_that_is_closed_drains_the_worker(self):
+        path = os.path.join(self.place.root, "terminal.log")
+
+        def told(words):
+            with open(path, errors="replace") as file:
+                return words in file.read()
+
+        with open(path, "wb") as log:
+            shell, hang_up = self.place.start_on_terminal("worker", "start", "--processes=1", log=log)
+        wait_until(lambda: told("generation 1 serves"), 60)
+        hang_up()
+        wait_until(lambda: told("has left"), 30)
+        self.assertFalse(told("reloading"))
+        shell.wait(30)
+
     def setUp(self):
         self.place.task("sleeper", SLEEPER)
 

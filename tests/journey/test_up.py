@@ -164,6 +164,17 @@ class UpTest(unittest.TestCase):
             self.assertFalse(os.path.exists(checkout.file("run.json")))
             self.assertEqual(checkout.stop(), 0)
 
+    def test_a_terminal_that_is_closed_ends_it(self):
+        checkout = self.checkout()
+        with open(checkout.log_path, "wb") as log:
+            checkout.process, hang_up = checkout.place.start_on_terminal("up", log=log, cwd=checkout.path)
+        checkout.wait_for("generation 1 serves")
+        hang_up()
+        checkout.process.wait(60)
+        self.check_all_gone()
+        self.assertIn("everything is stopped", checkout.log())
+        self.assertNotIn("generation 2", checkout.log())
+
     # -- awkward places --
 
     @unittest.skipUnless(IS_ROOT, "only root's servers run as somebody else")
@@ -257,6 +268,13 @@ class UpTest(unittest.TestCase):
         os.kill(redis[0], signal.SIGKILL)
         self.assertNotEqual(checkout.process.wait(90), 0)
         self.assertIn("Redis", checkout.log())
+        self.check_all_gone()
+
+    def test_a_worker_that_is_stopped_ends_all_in_peace(self):
+        checkout = self.checkout().start()
+        checkout.run("worker", "stop")
+        self.assertEqual(checkout.process.wait(60), 0)
+        self.assertIn("the worker was stopped", checkout.log())
         self.check_all_gone()
 
     def test_a_worker_that_cannot_start_ends_all_with_its_status(self):

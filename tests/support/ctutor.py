@@ -16,16 +16,19 @@ and is found by check_nothing_left, whatever it did to its environment or sessio
 import contextlib
 import csv
 import ctypes
+import fcntl
 import glob
 import io
 import json
 import os
+import pty
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -346,6 +349,25 @@ class Folder:
         self.commands.append(process)
         _started.add(process.pid)
         return process
+
+    def start_on_terminal(self, *args, log, cwd=None):
+        """A command that goes on as a job of a shell on a terminal of its own, its output in a file:
+        the shell (Popen), and what closes the terminal, as when its window is closed."""
+        ours, theirs = pty.openpty()
+
+        def prepare():
+            _before_exec()()
+            fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+        shell = subprocess.Popen(
+            ["sh", "-c", '"$@"; exit $?', "sh", PROGRAM, *map(str, args)], cwd=cwd or self.work,
+            env=self.env, stdin=theirs, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=prepare)
+        os.close(theirs)
+        self.commands.append(shell)
+        _started.add(shell.pid)
+        return shell, lambda: os.close(ours)
+
 
 class Installation(Folder):
     """A folder with Redis, Postgres and workers: see above."""
