@@ -73,6 +73,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_target *target,
     loop_defer_init(&redis->tell, on_tell);
     timer_init(loop, &redis->step, on_step);
     timer_init(loop, &redis->deadline, on_deadline);
+    timer_be_patient(&redis->deadline);
     redis->open_timers = 2;
     err_set(&redis->why, ERR_STORE, "not connected yet");
     redis_connect(redis);

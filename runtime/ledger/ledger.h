@@ -255,8 +255,8 @@ void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledge
  * one). */
 void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
                         ledger_done_fn *done, void *arg);
-/* Living incarnations of this host and boot: JSON [{incarnation, supervisor, pid, pid_start}] (a
- * new supervisor looks for corpses). */
+/* Living incarnations of this host and boot: JSON [{incarnation, supervisor, name, pid,
+ * pid_start}] (a new supervisor looks for corpses). */
 void ledger_workers_of_host(struct ledger *ledger, const char *host, const char *boot_id,
                             ledger_json_fn *done, void *arg);
 

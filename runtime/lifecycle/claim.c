@@ -191,7 +191,9 @@ static void on_wake(struct defer *defer)
 {
     struct claimer *claimer = container_of(defer, struct claimer, wake);
     claimer->woken = claimer->asked > 0;
-    if (claimer->stopped || claimer->asked || !claimer->carried_count) return;
+    if (claimer->stopped || claimer->asked) return;
+    if (!claimer->carried_count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+    if (!claimer->carried_count) return;
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
     int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
     if (room <= 0) return;

@@ -1,5 +1,6 @@
 /* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a
  * second a task) and logs (batched; before its finish). */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,6 +10,9 @@
 
 #define PROGRESS_US 1000000
 #define LOG_BATCH   500
+/* Of lines not yet in the ledger. A run is bounded by itself (script/run_tell.c); this is for many,
+ * while Postgres is away. What comes beyond is dropped and counted. */
+#define LOG_BYTES_MAX (64u << 20)
 
 struct log_item {
     struct list node;
@@ -26,6 +30,7 @@ struct log_flight {
 
 static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us);
 static void on_progress_timer(struct timer *timer);
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len);
 static void flush_logs(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct log_flight *flight);
 static void on_logs_written(void *arg, int64_t count, bool unknown, const struct err *err);
@@ -47,7 +52,8 @@ void report_progress(struct slot *slot, double percent, const char *metadata)
     slot->percent = percent;
     free(slot->progress_metadata);
     slot->progress_metadata = metadata ? xstrdup(metadata) : NULL;
-    if (now_us - slot->progress_written_us >= PROGRESS_US) {
+    bool is_time = now_us - slot->progress_written_us >= PROGRESS_US;
+    if (is_time && list_is_empty(&slot->dirty) && ledger_is_up(runner->finishes)) {
         write_progress(runner, slot, now_us);
     } else if (list_is_empty(&slot->dirty)) {
         if (list_is_empty(&runner->dirty)) timer_start(&runner->progress_timer, PROGRESS_US);
@@ -61,9 +67,7 @@ static void write_progress(struct runner *runner, struct slot *slot, int64_t now
 {
     struct progress progress = { slot->id, slot->claim, slot->percent, slot->progress_metadata };
     slot->progress_written_us = now_us;
-    if (ledger_is_up(runner->finishes)) {
-        ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
-    }
+    ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
 }
 
 static void on_progress_timer(struct timer *timer)
@@ -71,6 +75,10 @@ static void on_progress_timer(struct timer *timer)
     struct runner *runner = container_of(timer, struct runner, progress_timer);
     size_t count = 0, room = 0;
     LIST_EACH (node, &runner->dirty) room++;
+    if (room && !ledger_is_up(runner->finishes)) { /* what was said last is told when it is back */
+        timer_start(timer, PROGRESS_US);
+        return;
+    }
     struct progress *items = xcalloc(room ? room : 1, sizeof *items);
     LIST_EACH (node, &runner->dirty) {
         struct slot *slot = container_of(node, struct slot, dirty);
@@ -79,13 +87,33 @@ static void on_progress_timer(struct timer *timer)
         slot->progress_written_us = clock_boot_us();
         list_del(node);
     }
-    if (count && ledger_is_up(runner->finishes)) {
+    if (count) {
         ledger_progress(runner->finishes, items, count, NULL, NULL);
     }
     free(items);
 }
 
 void report_log(struct slot *slot, const char *level, const char *text, size_t len)
+{
+    if (slot->runner->log_bytes >= LOG_BYTES_MAX) {
+        slot->logs_dropped++;
+        return;
+    }
+    report_dropped(slot);
+    add_line(slot, level, text, len);
+}
+
+void report_dropped(struct slot *slot)
+{
+    char text[100];
+    if (!slot->logs_dropped) return;
+    int len = snprintf(text, sizeof text, "%zu lines left out: too many wait for Postgres",
+                       slot->logs_dropped);
+    slot->logs_dropped = 0;
+    add_line(slot, "warn", text, (size_t)len);
+}
+
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len)
 {
     struct log_item *item = xcalloc(1, sizeof *item);
     list_init(&item->node);
@@ -100,6 +128,7 @@ void report_log(struct slot *slot, const char *level, const char *text, size_t l
                                       .text = item->text,
                                       .text_len = len };
     slot->logs_pending++;
+    slot->runner->log_bytes += len;
     batch_add(&slot->runner->logs, &item->node);
 }
 
@@ -141,6 +170,7 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     timer_close(&flight->repeat, on_flight_closed);
     for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
         struct log_item *item = container_of(node, struct log_item, node);
+        item->slot->runner->log_bytes -= item->entry.text_len;
         slot_logs_written(item->slot, 1);
         free(item->text);
         free(item);

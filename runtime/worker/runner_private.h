@@ -1,5 +1,5 @@
 /* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start), report.c
- * (progress and logs), hook.c. */
+ * (progress and logs), hook.c, gauge.c (what it tells of itself). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,6 +43,7 @@ struct runner {
     int64_t done;           /* starts that ended, ever */
     struct list dirty;      /* struct slot.dirty: progress to be written */
     struct batch logs;
+    size_t log_bytes;            /* not yet in the ledger, of all slots */
     struct timer progress_timer; /* once a second while something is dirty */
     struct timer tick;
     struct timer grace;
@@ -62,6 +63,7 @@ struct slot {
     int32_t priority, attempt, failures;
     int64_t created_at_us;
     size_t logs_pending; /* lines not yet in the ledger: they go before the finish */
+    size_t logs_dropped; /* lines, not yet said */
     bool ended;
     struct finish finish; /* texts owned below */
     char *result, *error, *metadata;
@@ -81,10 +83,15 @@ struct slot *slot_find(struct runner *runner, const struct ident *id, const stru
 void report_init(struct runner *runner);
 void report_progress(struct slot *slot, double percent, const char *metadata);
 void report_log(struct slot *slot, const char *level, const char *text, size_t len);
-void report_forget(struct slot *slot); /* its progress goes with the finish */
+void report_dropped(struct slot *slot); /* says how many lines were too many */
+void report_forget(struct slot *slot);  /* its progress goes with the finish */
 /* hook.c */
 void hook_after(struct slot *slot, enum task_status status);
 void hooks_take(struct runner *runner); /* marks that nobody alive owns */
+/* gauge.c */
+void gauge_start(struct runner *runner);
+void gauge_tell(struct runner *runner); /* to the supervisor */
 /* runner.c */
+void runner_drain(struct runner *runner, int64_t grace_us);
 void runner_changed(
     struct runner *runner); /* a slot, hook or settlement ended: maybe claim, maybe leave */
