@@ -158,6 +158,7 @@ static void set_up(struct runner *runner, const char *json, size_t len)
     guard_start(runner->shared, getppid(), config_duration_us(runner->config, SET_LEASE));
     interrupt_start(&runner->shared->slice);
     report_init(runner);
+    progress_init(runner);
     timer_init(&runner->loop, &runner->grace, on_grace);
     gauge_start(runner);
     open_stores(runner, &redis, postgres);
