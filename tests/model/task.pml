@@ -67,7 +67,7 @@ byte hint_token;  /* in :claimed; 0: none, 1 and 2: a runner's, PARKED: nobody's
 mtype = { IDLE, STARTING, RUNNING, FINISHING };
 mtype phase[2] = IDLE;
 mtype = { TO_RUN, NOT_DUE, STALE, OWNER_DEAD, DONE, FENCED };
-hidden mtype verdict; /* of the statement in this step */
+mtype verdict; /* of the statement in this step */
 mtype ending[2] = NONE;  /* how the run ended */
 byte incarnation[2];     /* 1.., a replacement gets the next number */
 byte hint[2];            /* starts of the hint held */
@@ -134,6 +134,8 @@ inline wait_again()
     row = WAITING; claim = NO_CLAIM; owner = NOBODY
 }
 
+#define overlaps_no(w) (phase[w] != RUNNING || (lost_starts & BIT(began[w])))
+
 /* runtime/ledger/start.c:ledger_start, the UPDATE: snapshot before, decision on the newest row. */
 inline ledger_start(by, from, for_claim, by_incarnation, owner_was_alive)
 {
@@ -152,9 +154,8 @@ inline ledger_start(by, from, for_claim, by_incarnation, owner_was_alive)
 #else
         :: row == WAITING && starts == from && !cancel_at && !paused ->
 #endif
-            /* I5: whoever still runs it was declared lost before */
-            assert(phase[0] != RUNNING || (lost_starts & BIT(began[0])));
-            assert(phase[1] != RUNNING || (lost_starts & BIT(began[1])));
+            assert(overlaps_no(0)); /* I5: whoever still runs it was declared lost before */
+            assert(overlaps_no(1)); /* I5 */
             assert(!is_open); /* I3: the start before it has its end */
             is_open = 1;
             starts++;
@@ -213,7 +214,10 @@ inline ledger_finish(by, for_claim, number, how)
 inline release_row(culprit, is_timeout, is_unwitnessed)
 {
     start_ends();
-    lost_starts = lost_starts | BIT(starts);
+    if
+    :: !is_alive(owner) -> lost_starts = lost_starts | BIT(starts) /* declared lost, for I5 */
+    :: else
+    fi;
     unwitnessed = unwitnessed + is_unwitnessed;
     if
     :: claim == culprit && is_timeout -> failures++
@@ -274,7 +278,7 @@ inline broker_settle(by, drop)
 #define hint_present ((hint_token || hint_waits) && hint_starts >= starts)
 
 /* A random claim is one that nothing else holds. */
-hidden byte fresh;
+byte fresh;
 inline claim_new(w)
 {
 #ifdef REDIS_COUNTER_FENCE
@@ -288,7 +292,7 @@ inline claim_new(w)
        fresh == noted_claim -> fresh = fresh + 2
     :: else -> break
     od;
-    mine[w] = fresh;
+    mine[w] = fresh; fresh = 0
 #endif
 }
 
@@ -413,45 +417,26 @@ end:
     od
 }
 
-/* A statement whose connection broke runs when the server comes to it, or never. */
-proctype Straggler()
-{
-end:
-    do
-    :: atomic {
-        late == STARTING ->
-        ledger_start(late_by, late_hint, late_claim, late_incarnation, late_alive);
-        late_forget(); verdict = 0
-    }
-    :: atomic {
-        late == FINISHING ->
-        ledger_finish(late_by, late_claim, late_began, late_end);
-        late_forget(); verdict = 0
-    }
-    od
-}
-
-/* The supervisor beats for its runner, and kills it when its row is no longer alive:
+/* A supervisor beats for its runner, and kills it when its row is no longer alive:
  * runtime/worker/beat.c:on_beat_timer, fence_the_dead. Only a beat that somebody waits for is one. */
-proctype Beat(bit w)
+#define beats(w)                                                                                   \
+    (is_up(w) && is_alive(incarnation[w]) &&                                                       \
+     ((silent & BIT(incarnation[w])) || (watched == incarnation[w] && !moved)))
+inline beat(w)
 {
-end:
-    do
-    :: atomic {
-        is_up(w) && is_alive(incarnation[w]) &&
-        ((silent & BIT(incarnation[w])) || (watched == incarnation[w] && !moved)) ->
-        silent = silent & ~BIT(incarnation[w]);
-        moved = (watched == incarnation[w] -> 1 : moved)
-    }
-    :: atomic { is_up(w) && !is_alive(incarnation[w]) -> connection_breaks(w); runner_ends(w) }
-    od
+    silent = silent & ~BIT(incarnation[w]);
+    moved = (watched == incarnation[w] -> 1 : moved)
 }
 
-/* A supervisor that saw its runner end: runtime/worker/death.c:death_write. */
-proctype Reaper()
+proctype Supervisors()
 {
 end:
     do
+    :: atomic { beats(0) -> beat(0) }
+    :: atomic { beats(1) -> beat(1) }
+    :: atomic { is_up(0) && !is_alive(incarnation[0]) -> connection_breaks(0); runner_ends(0) }
+    :: atomic { is_up(1) && !is_alive(incarnation[1]) -> connection_breaks(1); runner_ends(1) }
+    /* It saw its runner end: runtime/worker/death.c:death_write. */
     :: atomic {
         noted ->
         declare_dead(noted, noted_claim, noted_timeout, 0);
@@ -462,14 +447,15 @@ end:
 
 #define stands_still(i) ((silent & BIT(i)) && is_alive(i))
 
-/* runtime/keeper/pulse.c:look_at: a lease has passed over a counter; then compare-and-set on it.
- * A living worker beats within the lease, so the lease only passes over a silent one. */
-proctype Pulse()
+/* Two keepers at once do no more than one: each of these is one compare-and-set. */
+proctype Keeper()
 {
 end:
     do
+    /* runtime/keeper/pulse.c:look_at: a lease has passed over a counter; then compare-and-set on it.
+     * A living worker beats within the lease, so the lease only passes over a silent one. */
     :: atomic {
-        !watched ->
+        !watched && silent ->
         if
         :: stands_still(1) -> watched = 1
         :: stands_still(2) -> watched = 2
@@ -494,22 +480,12 @@ end:
         fi;
         watched = 0; moved = 0
     }
-    od
-}
-
-/* runtime/ledger/schema_ends.c:sweep; runtime/keeper/keeper.c:round_of_duties */
-proctype Sweep()
-{
-end:
-    do
+    /* runtime/ledger/schema_ends.c:sweep; runtime/keeper/keeper.c:round_of_duties */
 #ifndef NO_SWEEP
     :: atomic { row == STARTED && !is_alive(owner) -> release_row(NO_CLAIM, 0, 1) }
 #endif
 #ifdef RESCUE_BY_ABSENCE
     :: atomic { row == STARTED && !hint_waits && !hint_token -> release_row(NO_CLAIM, 0, 1) }
-#endif
-#ifdef NO_SWEEP
-    :: 0
 #endif
     od
 }
@@ -534,31 +510,6 @@ end:
     do
     :: atomic { hint_token -> hint_token = 0; hint_waits = 1 }
     od
-}
-
-/* runtime/lifecycle/submit.c: commit, answer, push (see Pusher); the ids are the client's, a repeat
- * meets its own row. */
-proctype Submitter()
-{
-#ifdef ANSWER_BEFORE_COMMIT
-    accepted = 1;
-#endif
-#ifdef HINT_BEFORE_INSERT
-    atomic { broker_push(0) };
-#endif
-    if
-    :: 1
-    :: goto died
-    fi;
-    atomic { row = WAITING; round = 1 };
-    if
-    :: 1
-    :: atomic { row != ABSENT -> skip } /* the answer was lost: again, nothing is inserted */
-    :: goto died
-    fi;
-    accepted = 1;
-died:
-    assert(!accepted || row != ABSENT) /* I1 */
 }
 
 inline crash(w)
@@ -609,6 +560,17 @@ end:
     :: atomic { lost < LOST && phase[1] == STARTING -> lost++; connection_breaks(1); start_send(1) }
     :: atomic { lost < LOST && phase[0] == FINISHING -> lost++; connection_breaks(0) }
     :: atomic { lost < LOST && phase[1] == FINISHING -> lost++; connection_breaks(1) }
+    /* A statement whose connection broke runs when the server comes to it, or never. */
+    :: atomic {
+        late == STARTING ->
+        ledger_start(late_by, late_hint, late_claim, late_incarnation, late_alive);
+        late_forget(); verdict = 0
+    }
+    :: atomic {
+        late == FINISHING ->
+        ledger_finish(late_by, late_claim, late_began, late_end);
+        late_forget(); verdict = 0
+    }
     :: atomic { wipes < WIPES -> wipe() }
     /* runtime/ledger/schema_operate.c:cancel_tasks; script_forget comes later, or is lost */
     :: atomic { cancels < CANCELS && row == WAITING ->
@@ -633,18 +595,34 @@ proctype Rest()
     timeout -> assert(at_rest) /* it is stuck */
 }
 
+/* All of it, and the submitter (runtime/lifecycle/submit.c): commit, answer, push (see Pusher). The
+ * ids are the client's: a repeat after a lost answer meets its own row and inserts nothing. */
 init
 {
     atomic {
         incarnation[0] = 1; incarnation[1] = 2;
-        run Runner(0); run Runner(1); run Beat(0); run Beat(1);
-        run Straggler(); run Reaper(); run Pulse(); run Sweep(); run Lease();
-        run Pusher();
+        run Runner(0); run Runner(1); run Supervisors(); run Keeper(); run Lease(); run Pusher();
 #if PUSHERS > 1
         run Pusher();
 #endif
-        run World(); run Submitter(); run Rest()
-    }
+        run World(); run Rest()
+    };
+#ifdef ANSWER_BEFORE_COMMIT
+    accepted = 1;
+#endif
+#ifdef HINT_BEFORE_INSERT
+    atomic { broker_push(0) };
+#endif
+    if
+    :: goto died
+    :: atomic { row == ABSENT -> row = WAITING; round = 1 }
+    fi;
+    if
+    :: goto died
+    :: accepted = 1
+    fi;
+died:
+    assert(!accepted || row != ABSENT) /* I1 */
 }
 
 /* Progress: if everybody goes on (weak fairness), the task ends and stays so. */
