@@ -91,7 +91,7 @@ bit late_alive;
 bit accepted;          /* the submitter was told so */
 bit is_open;           /* the newest start has not ended */
 byte ended_rounds;     /* a bit for each round with a final event */
-short lost_starts;     /* a bit for each start that was declared lost */
+bit is_lost[2];        /* the run's owner was declared dead and its row given back */
 byte began[2];         /* number of the start that a runner runs */
 bit written[2];        /* the finish of this claim is in the ledger by the runner's own doing */
 byte redis_counter;
@@ -102,6 +102,25 @@ byte crashes, suspends, lost, wipes, cancels, pauses, given_back;
 #define is_up(w) (!suspended[w])
 #define is_alive(i) (!(dead & BIT(i)))
 
+inline late_forget()
+{
+    late = NONE; late_end = NONE; late_by = 0; late_incarnation = 0; late_hint = 0;
+    late_claim = NO_CLAIM; late_alive = 0; late_began = 0
+}
+
+/* What can change nothing any more is as good as gone: fewer states. Starts only go up, and a claim
+ * that the row has lost never comes back. */
+inline forget_the_harmless()
+{
+    if
+    :: late == STARTING && starts > late_hint -> late_forget()
+    :: late == FINISHING && claim != late_claim -> late_forget()
+    :: else
+    fi;
+    noted_claim = (noted_claim == claim -> noted_claim : NO_CLAIM);
+    noted_timeout = noted_timeout && noted_claim
+}
+
 /* What must hold after every statement. */
 inline check_row()
 {
@@ -109,8 +128,8 @@ inline check_row()
     assert(row != WAITING || !cancel_at);                              /* rule 9: it would be REVOKED */
     assert(row != STARTED || (claim != NO_CLAIM && owner != NOBODY));
     assert(row != WAITING || (failures <= RETRY_MAX && losses < MAX_LOSSES)); /* I3: budgets */
-    assert(failures <= RETRY_MAX + 1 && losses <= MAX_LOSSES);
-    assert((row == STARTED) == is_open)                                /* I3: one end for each start */
+    assert((row == STARTED) == is_open);                               /* I3: one end for each start */
+    forget_the_harmless()
 }
 
 /* One row into attempts or, with the last start, into outcomes. */
@@ -123,10 +142,12 @@ inline start_ends()
 /* INSERT INTO outcomes (id, round), DELETE FROM active. */
 inline end_round(became)
 {
+    assert(failures <= RETRY_MAX + 1 && losses <= MAX_LOSSES); /* I3: budgets */
     assert(!(ended_rounds & BIT(round))); /* I2 */
     ended_rounds = ended_rounds | BIT(round);
     status = became;
-    row = ENDED; claim = NO_CLAIM; owner = NOBODY; cancel_at = 0
+    row = ENDED; claim = NO_CLAIM; owner = NOBODY; cancel_at = 0;
+    failures = 0; losses = 0; unwitnessed = 0 /* nothing asks the outcome for them */
 }
 
 inline wait_again()
@@ -134,7 +155,7 @@ inline wait_again()
     row = WAITING; claim = NO_CLAIM; owner = NOBODY
 }
 
-#define overlaps_no(w) (phase[w] != RUNNING || (lost_starts & BIT(began[w])))
+#define overlaps_no(w) (phase[w] != RUNNING || is_lost[w])
 
 /* runtime/ledger/start.c:ledger_start, the UPDATE: snapshot before, decision on the newest row. */
 inline ledger_start(by, from, for_claim, by_incarnation, owner_was_alive)
@@ -214,10 +235,8 @@ inline ledger_finish(by, for_claim, number, how)
 inline release_row(culprit, is_timeout, is_unwitnessed)
 {
     start_ends();
-    if
-    :: !is_alive(owner) -> lost_starts = lost_starts | BIT(starts) /* declared lost, for I5 */
-    :: else
-    fi;
+    is_lost[0] = is_lost[0] || (began[0] == starts && !is_alive(owner));
+    is_lost[1] = is_lost[1] || (began[1] == starts && !is_alive(owner));
     unwitnessed = unwitnessed + is_unwitnessed;
     if
     :: claim == culprit && is_timeout -> failures++
@@ -302,18 +321,13 @@ inline claim_new(w)
 inline connection_breaks(w)
 {
     if
-    :: (phase[w] == STARTING || phase[w] == FINISHING) && late == NONE ->
+    :: late == NONE && (phase[w] == STARTING && hint[w] == starts ||
+                        phase[w] == FINISHING && mine[w] == claim) ->
         late = phase[w]; late_by = w; late_incarnation = incarnation[w]; late_hint = hint[w];
         late_claim = mine[w]; late_alive = alive_seen[w]; late_end = ending[w];
         late_began = began[w]
     :: 1
     fi
-}
-
-inline late_forget()
-{
-    late = NONE; late_end = NONE; late_by = 0; late_incarnation = 0; late_hint = 0;
-    late_claim = NO_CLAIM; late_alive = 0; late_began = 0
 }
 
 /* What was sent on an older connection is over once a newer one has answered: docs/model.md. */
@@ -339,7 +353,7 @@ inline start_send(w)
 inline slot_free(w)
 {
     phase[w] = IDLE; ending[w] = NONE; hint[w] = 0; mine[w] = NO_CLAIM;
-    alive_seen[w] = 0; began[w] = 0; written[w] = 0
+    alive_seen[w] = 0; began[w] = 0; written[w] = 0; is_lost[w] = 0
 }
 
 /* The process is no more; a replacement registers (runtime/worker/runner.c:on_registered). */
@@ -579,7 +593,7 @@ end:
     :: atomic { cancels < CANCELS && row == STARTED && !cancel_at -> cancels++; cancel_at = 1 }
     /* schema_operate.c:retry_tasks: a new round, fresh budgets; starts go on */
     :: atomic { round < ROUNDS && row == ENDED && status != SUCCESS ->
-        round++; row = WAITING; failures = 0; losses = 0; unwitnessed = 0; check_row() }
+        round++; row = WAITING; check_row() }
     /* runtime/ledger/operate.c:ledger_pause */
     :: atomic { pauses < PAUSES -> pauses++; paused = 1 }
     :: atomic { paused -> paused = 0 }
