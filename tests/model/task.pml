@@ -211,7 +211,6 @@ inline ledger_finish(by, for_claim, number, how)
         if
         :: how == SUCCESS -> end_round(SUCCESS)
         :: how != SUCCESS && cancel_at -> end_round(REVOKED)
-        :: how == REVOKED && !cancel_at -> end_round(REVOKED)
         :: how == FAILED && !cancel_at ->
             failures++;
             if
@@ -597,7 +596,7 @@ end:
     /* runtime/ledger/operate.c:ledger_pause */
     :: atomic { pauses < PAUSES -> pauses++; paused = 1 }
     :: atomic { paused -> paused = 0 }
-    :: !paused -> break
+    :: !paused && (is_up(0) || is_up(1)) -> break /* no more of it; somebody is left to work */
     od
 }
 

@@ -27,7 +27,7 @@ SAFE_SMALL = {
 }
 LIVE_SMALL = {"lost answer and wipe": {"LOST": 1, "WIPES": 1}}
 SAFE_FULL = SAFE_SMALL | {
-    "crash and suspension": {"CRASHES": 1, "SUSPENDS": 1},
+    "crash, suspension, cancel": {"CRASHES": 1, "SUSPENDS": 1, "CANCELS": 1},
     "two crashes": {"CRASHES": 2},
     "two suspensions": {"SUSPENDS": 2},
     "crash, lost answer, wipe": {"CRASHES": 1, "LOST": 1, "WIPES": 1},
