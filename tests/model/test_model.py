@@ -1,7 +1,7 @@
 """The protocol as a SPIN model: it holds, and each mistake planted in it is found.
 
 Small bounds by default; `./dev model` (or --full) runs the full ones. What a run leaves is in
-build/model/NAME; a failure says how to replay its trail."""
+build/model/NAME; a failure names the assertion and where its way is written down. docs/model.md"""
 import os
 import re
 import shutil
@@ -85,8 +85,7 @@ class Run:
         states = re.search(r"([\d.e+]+) states, stored", self.output)
         self.errors = int(found.group(1)) if found else None
         self.states = int(float(states.group(1))) if states else 0
-        self.is_complete = found is not None and not re.search(r"max search depth too small|out of memory|memory exceeded|Search not completed",
-                                                              self.output.split("errors:")[0] if not self.errors else "")
+        self.is_complete = found is not None and "Search not completed" not in self.output and "max search depth too small" not in self.output
         self.why = self.explain() if self.errors else ""
         if FULL:
             print(f"{name}: {self.states} states, {self.seconds:.0f} s", flush=True)
@@ -106,6 +105,7 @@ class Run:
         at = re.findall(r"task\.pml:(\d+), Error: assertion violated", steps)
         with open(SOURCE, encoding="utf-8") as file:
             what = file.read().splitlines()[int(at[-1]) - 1].strip() if at else "an acceptance cycle: the task never ends"
+        what = re.sub(r"\s+", " ", what)
         where = f"task.pml:{at[-1]}: " if at else ""
         return f"{where}{what}\n  the way there: {self.folder}/steps.txt\n  the trail: cd {self.folder} && {' '.join(replay)}"
 
