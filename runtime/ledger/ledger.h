@@ -251,6 +251,11 @@ struct death {
 };
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,
                          void *arg);
+/* STARTED rows of the incarnation older than old_us whose claim is none of those go back as by
+ * ledger_declare_dead, uncharged. */
+void ledger_release_unclaimed(struct ledger *ledger, const struct ident *incarnation,
+                              const struct ident *claims, size_t count, int64_t old_us,
+                              ledger_hints_fn *done, void *arg);
 /* A supervisor leaves by itself: its row becomes "gone" (its runners were declared dead one by
  * one). */
 void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
