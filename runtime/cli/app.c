@@ -19,8 +19,9 @@ static bool is_broker_up(const struct app *app);
 static void on_ledger_lost(void *arg, const struct err *why);
 static void on_control(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
+static void on_wake(void *arg, const char *queue);
+static void on_broker_lost(void *arg, const struct err *why);
 static bool refuse_api(const struct app *app, struct err *err);
-static bool check_schema(struct app *app, struct err *err);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 
 void app_init(struct app *app)
@@ -94,7 +95,9 @@ bool app_open_broker(struct app *app, struct err *err)
 {
     struct redis_target target;
     if (!config_redis_target(app->config, &target, err)) return false;
-    const struct broker_hooks hooks = { .arg = app, .event = on_event };
+    const struct broker_hooks hooks = {
+        .arg = app, .lost = on_broker_lost, .event = on_event, .wake = on_wake
+    };
     app->broker = broker_new(&app->loop, &target, config_text(app->config, SET_NAMESPACE), &hooks);
     redis_target_close(&target);
     return true;
@@ -106,12 +109,29 @@ static void on_event(void *arg, const char *line, size_t len)
     if (app->news.event) app->news.event(app->news.arg, line, len);
 }
 
+static void on_wake(void *arg, const char *queue)
+{
+    struct app *app = arg;
+    if (app->news.wake) app->news.wake(app->news.arg, queue);
+}
+
+static void on_broker_lost(void *arg, const struct err *why)
+{
+    struct app *app = arg;
+    if (why) app->broker_why = *why;
+}
+
 bool app_open_stores(struct app *app, struct err *err)
+{
+    return app_use_stores(app, err) && app_open_broker(app, err) && app_open_ledger(app, err) &&
+           app_check_schema(app, err);
+}
+
+bool app_use_stores(struct app *app, struct err *err)
 {
     bool is_json = strcmp(config_text(app->config, SET_LOG_FORMAT), "json") == 0;
     if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
-    if (config_wants_api(app->config)) return refuse_api(app, err);
-    return app_open_broker(app, err) && app_open_ledger(app, err) && check_schema(app, err);
+    return !config_wants_api(app->config) || refuse_api(app, err);
 }
 
 /* Whoever asks for the API must not be served from some stores that happen to be found. */
@@ -123,7 +143,7 @@ static bool refuse_api(const struct app *app, struct err *err)
                    config_origin_text(app->config, SET_API_URL));
 }
 
-static bool check_schema(struct app *app, struct err *err)
+bool app_check_schema(struct app *app, struct err *err)
 {
     struct await await = { 0 };
     ledger_schema_version(app->ledger, await_done, &await);
