@@ -20,7 +20,6 @@ static void on_ledger_lost(void *arg, const struct err *why);
 static void on_control(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_wake(void *arg, const char *queue);
-static void on_broker_lost(void *arg, const struct err *why);
 static bool refuse_api(const struct app *app, struct err *err);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 
@@ -95,9 +94,7 @@ bool app_open_broker(struct app *app, struct err *err)
 {
     struct redis_target target;
     if (!config_redis_target(app->config, &target, err)) return false;
-    const struct broker_hooks hooks = {
-        .arg = app, .lost = on_broker_lost, .event = on_event, .wake = on_wake
-    };
+    const struct broker_hooks hooks = { .arg = app, .event = on_event, .wake = on_wake };
     app->broker = broker_new(&app->loop, &target, config_text(app->config, SET_NAMESPACE), &hooks);
     redis_target_close(&target);
     return true;
@@ -113,12 +110,6 @@ static void on_wake(void *arg, const char *queue)
 {
     struct app *app = arg;
     if (app->news.wake) app->news.wake(app->news.arg, queue);
-}
-
-static void on_broker_lost(void *arg, const struct err *why)
-{
-    struct app *app = arg;
-    if (why) app->broker_why = *why;
 }
 
 bool app_open_stores(struct app *app, struct err *err)
@@ -169,6 +160,15 @@ bool app_wait_broker(struct app *app, int64_t at_most_us)
 }
 
 static bool is_broker_up(const struct app *app) { return broker_is_up(app->broker); }
+
+/* What is sent while it is away comes back at once, with the reason. */
+bool app_need_broker(struct app *app, int64_t at_most_us, struct err *err)
+{
+    struct await await = { 0 };
+    if (app_wait_broker(app, at_most_us)) return true;
+    broker_epoch_get(app->broker, on_epoch, &await);
+    return await_run(&app->loop, &await, err);
+}
 
 /* Redis answers in order. Twice, for a script that Redis does not know yet is sent again when it
  * says so. */

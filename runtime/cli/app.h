@@ -35,7 +35,7 @@ struct app {
     /* private */
     struct timer deadline;
     bool is_late;
-    struct err ledger_why, broker_why; /* why Postgres and Redis were lost last */
+    struct err ledger_why; /* why Postgres was lost last */
 };
 
 /* One option of a command; the same row gives parsing, help and completion. */
@@ -86,6 +86,8 @@ MUSTUSE bool app_use_stores(struct app *app, struct err *err);
 MUSTUSE bool app_check_schema(struct app *app, struct err *err);
 /* Gives Redis up to at_most_us to come up. */
 bool app_wait_broker(struct app *app, int64_t at_most_us);
+/* The same for commands that cannot do without it. ERR_STORE says why it does not come. */
+MUSTUSE bool app_need_broker(struct app *app, int64_t at_most_us, struct err *err);
 /* Waits until Redis has taken all that was sent to it so far. */
 void app_flush_broker(struct app *app);
 /* Open and wait until it answers, 5 s at most. false: ERR_STORE names host and remedy. */

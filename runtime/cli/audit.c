@@ -62,13 +62,7 @@ static int run(struct app *app, const struct cli_args *args)
 
 static bool audit(struct app *app, json_t **out, struct err *err)
 {
-    if (!app_open_stores(app, err)) return false;
-    if (!app_wait_broker(app, BROKER_WAIT_US)) {
-        char *shown = config_redis_shown(app->config);
-        err_set(err, ERR_STORE, "Redis (%s) does not answer, and hints cannot be compared", shown);
-        free(shown);
-        return false;
-    }
+    if (!app_open_stores(app, err) || !app_need_broker(app, BROKER_WAIT_US, err)) return false;
     const struct audit_stores stores = { .loop = &app->loop,
                                          .ledger = app->ledger,
                                          .broker = app->broker,

@@ -26,7 +26,7 @@ void doctor_redis(struct doctor *doctor)
     struct err err = { 0 };
     struct broker_facts facts;
     char *shown = config_redis_shown(doctor->app->config);
-    bool is_up = app_open_broker(doctor->app, &err) && app_wait_broker(doctor->app, WAIT_US);
+    bool is_up = app_open_broker(doctor->app, &err) && app_need_broker(doctor->app, WAIT_US, &err);
     doctor->redis_answers = is_up && ask(doctor, &facts, &err);
     if (doctor->redis_answers) {
         doctor_tell(doctor, "Redis", FINDING_OK, NULL, "%s answers, version %s", shown,
@@ -36,7 +36,6 @@ void doctor_redis(struct doctor *doctor)
         tell_persistence(doctor, &facts);
         tell_load(doctor, &facts);
     } else {
-        if (err.code == ERR_NONE) err = doctor->app->broker_why;
         doctor_tell(
             doctor, "Redis", FINDING_FAIL,
             "start it, or say by REDIS_URL where it is (user and password too); `ctutor-run "
