@@ -40,7 +40,7 @@ void doctor_redis(struct doctor *doctor)
             doctor, "Redis", FINDING_FAIL,
             "start it, or say by REDIS_URL where it is (user and password too); `ctutor-run "
             "up` starts one",
-            "%s does not answer%s%s", shown, err.code ? ": " : "", err.text);
+            "%s", err.text);
     }
     free(shown);
 }
