@@ -164,6 +164,19 @@ class TasksRun(LocalTest):
         self.assertEqual((process.returncode, out), (130, ""))
         self.assertIn("cancelled", err)
 
+    def test_the_end_of_a_subprocess_is_no_second_ctrl_c(self):
+        self.place.task("tidy", """local run = require("ctutor.process").run
+        return { execute = function(ctx)
+          ctx.info("up")
+          for i = 1, 20 do pcall(run, { "sleep", "60" }) end
+          return "tidied"
+        end }""")
+        for _ in range(5):
+            process = self.start_and_read("tasks", "run", "tidy", until="up")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+            self.assertEqual((process.returncode, out), (130, '"tidied"\n'), err)
+
     def test_a_second_ctrl_c_ends_also_a_loop_that_never_waits(self):
         self.place.task("hot", """return { execute = function(ctx)
           ctx.info("hot")
