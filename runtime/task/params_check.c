@@ -385,9 +385,12 @@ static void add_path(struct buf *out, const struct path *path)
     }
 }
 
+/* What vsnprintf or a %.150s cut may end in half a character. */
 static void copy_cut(char *out, size_t size, const struct buf *text)
 {
-    size_t len = text->len ? utf8_cut(text->data, text->len, size - 1) : 0;
-    if (len) memcpy(out, text->data, len);
-    out[len] = '\0';
+    struct buf clean = BUF_EMPTY;
+    utf8_add_clean(&clean, buf_text(text), text->len, size - 1);
+    memcpy(out, buf_text(&clean), clean.len);
+    out[clean.len] = '\0';
+    buf_close(&clean);
 }
