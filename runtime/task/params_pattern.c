@@ -20,6 +20,7 @@
 #define PATTERN_MAX 1000 /* bytes */
 #define REPEAT_MAX  1000
 #define RANGE_MAX   500
+#define SIZE_MOST   10000 /* elements, each count multiplied out: the C library makes copies */
 
 struct params_pattern {
     regex_t regex;
@@ -30,7 +31,9 @@ struct rewrite {
     const char *at; /* what is left of the author's text */
     struct buf out;
     int open_groups;
-    bool may_repeat; /* something stands before that `*` could apply to */
+    long size[PATTERN_MAX + 1]; /* of each open group so far; 0: the whole */
+    long last_size;             /* of what a repeat would apply to */
+    bool may_repeat;            /* something stands before that `*` could apply to */
     struct err *err;
 };
 
@@ -51,6 +54,7 @@ static bool rewrite_group_end(struct rewrite *r);
 static bool rewrite_repeat(struct rewrite *r);
 static bool rewrite_counts(struct rewrite *r);
 static bool read_count(const char **at, long *count);
+static void add_size(struct rewrite *r, long size);
 static bool rewrite_escape(struct rewrite *r);
 static bool rewrite_bracket(struct rewrite *r);
 static bool rewrite_bracket_item(struct rewrite *r);
@@ -72,6 +76,7 @@ bool params_pattern_compile(const char *text, struct params_pattern **out, struc
     buf_add_text(&r.out, "^.*(");
     bool ok = strlen(text) <= PATTERN_MAX || refuse(&r, "longer than 1000 bytes");
     while (ok && *r.at) ok = rewrite_next(&r);
+    if (ok && r.size[0] > SIZE_MOST) ok = refuse(&r, "its counts multiply to more than 10000");
     if (ok && r.open_groups > 0) ok = refuse(&r, "a '(' is never closed");
     buf_add_char(&r.out, ')');
     regex_t regex;
@@ -134,6 +139,7 @@ static bool rewrite_next(struct rewrite *r)
     default: buf_add_char(&r->out, *r->at);
     }
     r->may_repeat = !strchr("|^$", *r->at);
+    if (r->may_repeat) add_size(r, 1);
     r->at++;
     return true;
 }
@@ -151,7 +157,7 @@ static bool rewrite_group(struct rewrite *r)
         return refuse(r, "groups with names or flags are not supported; use (...)");
     }
     buf_add_char(&r->out, '(');
-    r->open_groups++;
+    r->size[++r->open_groups] = 0;
     r->may_repeat = false;
     return true;
 }
@@ -161,7 +167,7 @@ static bool rewrite_group_end(struct rewrite *r)
     if (r->open_groups == 0) return refuse(r, "a ')' without its '('; write \\) for the character");
     buf_add_char(&r->out, ')');
     r->at++;
-    r->open_groups--;
+    add_size(r, r->size[r->open_groups--]);
     r->may_repeat = true;
     return true;
 }
@@ -189,6 +195,8 @@ static bool rewrite_counts(struct rewrite *r)
     if (is_right && *at == ',' && *++at != '}') is_right = read_count(&at, &high);
     if (!is_right || *at != '}') return refuse(r, "write a count as {2}, {2,} or {2,5}, or \\{");
     if (low > high || high > REPEAT_MAX) return refuse(r, "counts go from low to high, up to 1000");
+    long copies = at[-1] == ',' ? low : high;
+    if (copies > 0) add_size(r, r->last_size * (copies - 1));
     r->at = at + 1;
     buf_add(&r->out, start, (size_t)(r->at - start));
     return true;
@@ -203,6 +211,14 @@ static bool read_count(const char **at, long *count)
     return true;
 }
 
+/* Kept within bounds, so that counts of counts do not overflow. */
+static void add_size(struct rewrite *r, long size)
+{
+    long *sum = &r->size[r->open_groups];
+    r->last_size = size > SIZE_MOST ? SIZE_MOST + 1 : size;
+    *sum = *sum + r->last_size > SIZE_MOST ? SIZE_MOST + 1 : *sum + r->last_size;
+}
+
 static bool rewrite_escape(struct rewrite *r)
 {
     struct atom atom;
@@ -213,6 +229,7 @@ static bool rewrite_escape(struct rewrite *r)
         bool is_special = strchr(".[]{}()*+?^$|\\", atom.bytes[0]) != NULL;
         buf_addf(&r->out, "%s%s", is_special ? "\\" : "", atom.bytes);
     }
+    add_size(r, 1);
     r->may_repeat = true;
     return true;
 }
@@ -227,6 +244,7 @@ static bool rewrite_bracket(struct rewrite *r)
     }
     if (!*r->at) return refuse(r, "a '[' is never closed");
     buf_add_char(&r->out, *r->at++);
+    add_size(r, 1);
     r->may_repeat = true;
     return true;
 }
