@@ -39,6 +39,8 @@ bool params_parse(const char *text, size_t len, const char *what, json_t **out, 
 {
     *out = NULL;
     if (is_blank(text, len)) return err_set(err, ERR_INPUT, "%s: empty, JSON is expected", what);
+    const char *zero = memchr(text, '\0', len); /* jansson overlooks one behind a number */
+    if (zero) return err_set(err, ERR_INPUT, "%s: byte %td is zero", what, zero - text + 1);
     json_error_t error;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!value) return refuse_text(&error, what, err);

@@ -47,6 +47,8 @@ static void json_is_read_strictly_and_faults_have_a_place(void **state)
     assert_false(params_parse("[\"\\ud800\"]", 10, "x", &value, &err));
     assert_false(params_parse("[NaN]", 5, "x", &value, &err));
     assert_false(params_parse("[1]\0", 4, "x", &value, &err));
+    assert_false(params_parse("[1\0]", 4, "x", &value, &err));
+    assert_false(params_parse("1\0", 2, "x", &value, &err));
     assert_false(params_parse("\0", 1, "x", &value, &err));
 }
 
