@@ -119,6 +119,10 @@ static void json_is_written_sorted_and_short(void **state)
     expect_text(buf_take(&out),
                 "{'a':{'c':[1,2.5,null,true,'\xc3\xa4\\n'],'d':0.1},'b':[],'e':{}}");
     json_decref(value);
+    value = value_of("[-0.0,1e15,9007199254740992.0,1e16,-1.5]");
+    params_write(&out, value);
+    expect_text(buf_take(&out), "[0,1000000000000000,9007199254740992,1e+16,-1.5]");
+    json_decref(value);
 }
 
 static void text_becomes_the_type_of_its_schema(void **state)
