@@ -1,15 +1,22 @@
-/* fuzz_hints.c: what claim, present, counts and epoch answer, as Redis' bytes. Anything may stand
- * in Redis: an answer is read in full or refused in full, and a hint that was read is within
- * bounds. */
+/* fuzz_hints.c: what claim, present, counts, epoch and INFO answer, and what is pushed to
+ * listeners, as Redis' bytes. Anything may stand in Redis: an answer is read in full or refused in
+ * full, and a hint that was read is within bounds. */
 #include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "io/redis_reply.h"
 #include "runtime/broker/answers.c"
+#include "runtime/broker/channels.c"
 
 #define HINTS_MOST 10 /* per claim here */
 
 static void feed(const struct redis_reply *reply, uint8_t verb);
+static void push(const struct redis_reply *reply);
 static void on_end(const struct err *err);
+static void checked(void *arg, const struct err *err);
+static void woken(void *arg, const char *queue);
+static void planned(void *arg, int64_t run_at_us);
+static void cancelled(void *arg, const struct ident *id);
+static void told(void *arg, const char *line, size_t len);
 static void claimed(void *arg, const struct broker_claimed *claimed, const struct err *err);
 static void present(void *arg, const bool *there, size_t count, const struct err *err);
 static void counted(void *arg, const struct broker_queue *queues, size_t count, int64_t claimed,
@@ -38,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static void feed(const struct redis_reply *reply, uint8_t verb)
 {
-    switch (verb % 4) {
+    switch (verb % 6) {
     case 0: {
         struct claim_call *call = xcalloc(1, sizeof *call);
         *call = (struct claim_call){ .done = claimed, .max = HINTS_MOST };
@@ -58,12 +65,63 @@ static void feed(const struct redis_reply *reply, uint8_t verb)
         on_counts(call, reply, NULL);
         break;
     }
-    default: {
+    case 3: {
         struct epoch_call *call = xmalloc(sizeof *call);
         *call = (struct epoch_call){ epoch, NULL };
         on_epoch(call, reply, NULL);
+        break;
     }
+    case 4: {
+        struct check_call *call = xmalloc(sizeof *call);
+        *call = (struct check_call){ checked, NULL };
+        on_info(call, reply, NULL);
+        break;
     }
+    default: push(reply);
+    }
+}
+
+/* [channel, text], as redis.c hands it on. */
+static void push(const struct redis_reply *reply)
+{
+    struct broker broker = { .key = (char *)"{ns}", .channels = BROKER_EVENTS };
+    broker.hooks = (struct broker_hooks){ NULL, NULL, NULL, woken, planned, cancelled, told };
+    ends = 1;
+    if (is_odd(reply, REDIS_ARRAY) || reply->count < 2) return;
+    const struct redis_reply *channel = reply->items[0], *text = reply->items[1];
+    if (is_odd(channel, REDIS_TEXT) || is_odd(text, REDIS_TEXT)) return;
+    on_message(&broker, channel->text, channel->len, text->text, text->len);
+}
+
+static void checked(void *arg, const struct err *err)
+{
+    (void)arg;
+    on_end(err);
+}
+
+static void woken(void *arg, const char *queue)
+{
+    (void)arg;
+    require(queue);
+}
+
+static void planned(void *arg, int64_t run_at_us)
+{
+    (void)arg;
+    (void)run_at_us;
+}
+
+static void cancelled(void *arg, const struct ident *id)
+{
+    (void)arg;
+    require(id);
+}
+
+/* Lines without their ends, never empty. */
+static void told(void *arg, const char *line, size_t len)
+{
+    (void)arg;
+    require(len > 0 && !memchr(line, '\n', len));
 }
 
 static void on_end(const struct err *err)
