@@ -323,6 +323,37 @@ static void a_long_text_does_not_make_a_pattern_slow(void **state)
     free(text);
 }
 
+static void many_choices_of_a_pattern_bound_the_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern;
+        size_t longest;
+    } rows[] = { { "^[a-z_]+(\\.[a-z_]+)*$", SIZE_MAX },
+                 { "a long text without a choice{1000}", SIZE_MAX },
+                 { "|||||||||||||", 10000 },
+                 { "a.{100}$", 10000 },
+                 { "a((b|c){10}){20}$", 4975 },
+                 { "a(.{100}){99}$", 201 } };
+    unsigned seed = 20261124;
+    char *text = xmalloc(10001);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct params_pattern *pattern;
+        struct err err;
+        assert_true(params_pattern_compile(rows[i].pattern, &pattern, &err));
+        size_t longest = params_pattern_longest(pattern);
+        assert_int_equal(longest, rows[i].longest);
+        size_t len = longest < 10000 ? longest : 10000;
+        for (size_t at = 0; at < len; at++) text[at] = "abc"[rand_r(&seed) % 3];
+        text[len] = '\0';
+        int64_t start = clock_mono_us();
+        (void)params_pattern_matches(pattern, text, len);
+        assert_true(clock_mono_us() - start < 10 * 1000000);
+        params_pattern_free(pattern);
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +367,7 @@ int main(void)
         cmocka_unit_test(patterns_match_as_in_javascript),
         cmocka_unit_test(patterns_beyond_the_c_library_are_refused),
         cmocka_unit_test(a_long_text_does_not_make_a_pattern_slow),
+        cmocka_unit_test(many_choices_of_a_pattern_bound_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
