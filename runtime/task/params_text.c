@@ -117,13 +117,18 @@ static void write_array(struct buf *out, const json_t *array)
     buf_add_char(out, ']');
 }
 
-/* A whole number has the text of the integer it equals: 1e15 and -0.0, too. */
+/* A whole number has the text of the integer it equals: 1e15 and -0.0, too. Beyond 2^53 it must not
+ * look like one, which no door would take. */
 static void write_real(struct jsonw *w, double value)
 {
-    if (fabs(value) <= EXACT_MAX && fabs(value - trunc(value)) <= 0)
+    size_t start = w->out->len;
+    if (fabs(value) <= EXACT_MAX && fabs(value - trunc(value)) <= 0) {
         jsonw_int(w, (int64_t)value);
-    else
-        jsonw_number(w, value);
+        return;
+    }
+    jsonw_number(w, value);
+    bool is_whole = strspn(w->out->data + start, "-0123456789") == w->out->len - start;
+    if (is_whole) buf_add_text(w->out, ".0");
 }
 
 static void write_scalar(struct buf *out, const json_t *value)
