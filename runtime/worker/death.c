@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "io/tree.h"
 #include "lifecycle/await.h"
+#include "task/params.h"
 #include "worker/machine.h"
 #include "worker/supervisor_private.h"
 
@@ -86,7 +87,7 @@ void corpses_bury(struct supervisor *supervisor)
     if (!await_run(&supervisor->loop, &await, &err)) {
         log_warn("cannot look for dead runners of this machine: %s", err.text);
     } else {
-        json_t *all = json_loadb(await.json.data, await.json.len, 0, NULL);
+        json_t *all = params_load(await.json.data, await.json.len);
         size_t index;
         json_t *one;
         json_array_foreach(all, index, one) bury(supervisor, one);

@@ -46,6 +46,16 @@ class MainJob(JourneyTest):
             self.assertEqual(self.place.run("submit", "example_data_processing", "data_source=x", "speed=1000", "--wait").expect(0).json["status"],
                              "completed")
 
+    def test_a_number_that_no_integer_holds_hides_no_task(self):
+        self.place.task("big.lua", 'return { params = { x = "number" }, execute = function(ctx, p) return p.x * 10 end }')
+        with self.place.worker():
+            done = self.place.run("submit", "big", "x=1e300", "--wait").expect(0)
+            self.assertEqual(float(done.out), 1e301)
+            ident = self.place.run("list", "--json").json["tasks"][0]["task_id"]
+            self.assertIn(ident, self.place.run("list").expect(0).out)
+            self.assertIn("big", self.place.run("status", ident).expect(0).out)
+            self.assertIn("SUCCESS", self.place.run("watch", ident, "--json").expect(0).out)
+
     def test_fields_of_taskinfo_are_those_of_the_contract(self):
         with self.place.worker():
             task = self.place.submit("my_simple_task", "message=hi", "--tag", "a", "--priority", "7", "--queue", "default")

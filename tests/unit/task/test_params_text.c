@@ -119,9 +119,10 @@ static void json_is_written_sorted_and_short(void **state)
     expect_text(buf_take(&out),
                 "{'a':{'c':[1,2.5,null,true,'\xc3\xa4\\n'],'d':0.1},'b':[],'e':{}}");
     json_decref(value);
-    value = value_of("[-0.0,1e15,9007199254740992.0,1e16,-1.5]");
+    value = value_of("[-0.0,1e15,9007199254740992.0,9090921754740992.0,1e16,-1.5]");
     params_write(&out, value);
-    expect_text(buf_take(&out), "[0,1000000000000000,9007199254740992,1e+16,-1.5]");
+    expect_text(buf_take(&out),
+                "[0,1000000000000000,9007199254740992,9090921754740992.0,1e+16,-1.5]");
     json_decref(value);
 }
 
@@ -201,6 +202,27 @@ static void unknown_keys_stay_text_and_bytes_must_be_utf8(void **state)
     assert_null(value);
     assert_string_equal(err.text, "any is not valid UTF-8");
     params_schema_free(schema);
+}
+
+static void what_jsonb_wrote_is_read(void **state)
+{
+    (void)state;
+    char text[400], digits[301];
+    memset(digits, '0', 300);
+    digits[300] = '\0';
+    snprintf(text, sizeof text, "{\"big\":[1%s],\"n\":5,\"x\":1.5,\"low\":-9007199254740992}",
+             digits);
+    json_t *value = params_load(text, strlen(text));
+    struct buf out = BUF_EMPTY;
+    assert_true(json_is_integer(json_object_get(value, "n")));
+    params_write(&out, value);
+    expect_text(buf_take(&out), "{'big':[1e+300],'low':-9007199254740992,'n':5,'x':1.5}");
+    json_decref(value);
+    value = params_load("123456789012345678", 18);
+    assert_int_equal(json_integer_value(value), 123456789012345678);
+    json_decref(value);
+    assert_null(params_load("", 0));
+    assert_null(params_load("{", 1));
 }
 
 static void patterns_match_as_in_javascript(void **state)
@@ -362,6 +384,7 @@ int main(void)
         cmocka_unit_test(nesting_ends_at_64),
         cmocka_unit_test(storable_names_the_first_culprit),
         cmocka_unit_test(json_is_written_sorted_and_short),
+        cmocka_unit_test(what_jsonb_wrote_is_read),
         cmocka_unit_test(text_becomes_the_type_of_its_schema),
         cmocka_unit_test(unknown_keys_stay_text_and_bytes_must_be_utf8),
         cmocka_unit_test(patterns_match_as_in_javascript),
