@@ -2,8 +2,8 @@
  *
  * bind_fs_x -> fs_begin -> (pool thread) on_work -> on_worked -> push_result, fs_release
  * A run that ends while its job is under way abandons it: the thread is told to stop early, and
- * on_worked frees what nobody waits for. A relative path begins at the run's own temporary
- * directory. */
+ * on_worked frees what nobody waits for. Until then the job holds the run: it may write into the
+ * run's own temporary directory, where relative paths begin. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 
 struct fs_op {
     struct run_wait wait;
+    struct run *run; /* held */
     uv_work_t work;
     struct fs_job job;
     char *shown;    /* the path as the task wrote it */
@@ -137,6 +138,8 @@ static int fs_begin(lua_State *L, enum fs_verb verb, const char *text, size_t le
         fs_free(op);
         return bind_fail(L, err.code == ERR_NOMEM ? "ENOMEM" : "EIO", err.text);
     }
+    op->run = run;
+    run_hold(run);
     uv_queue_work(&run_host(run)->loop->uv, &op->work, on_work, on_worked);
     return run_wait(L, &op->wait);
 }
@@ -157,6 +160,7 @@ static void on_worked(uv_work_t *work, int status)
 {
     (void)status; /* cancelled only when abandoned */
     struct fs_op *op = container_of(work, struct fs_op, work);
+    run_let_go(op->run);
     if (op->abandoned) {
         fs_free(op);
     } else {

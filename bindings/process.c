@@ -2,7 +2,8 @@
  * lua/bind_process.lua, which calls `start` below.
  *
  * process_start -> (the child runs) -> on_program_done -> push_result, process_release
- * A run that ends meanwhile abandons the operation: the child is killed with all it started. */
+ * A run that ends meanwhile abandons the operation: the child is killed with all it started. The
+ * operation holds its run until they are dead. */
 #include <lauxlib.h>
 #include <math.h>
 #include <signal.h>
@@ -19,7 +20,9 @@ extern const char lua_bind_process[];
 
 struct process_op {
     struct run_wait wait;
+    struct run *run; /* held */
     struct program *program;
+    bool abandoned;               /* nobody waits any more */
     struct program_report report; /* taken from the child at its end */
 };
 
@@ -165,6 +168,8 @@ static int process_start(lua_State *L)
         free(op);
         return push_start_failure(L, &err);
     }
+    op->run = run;
+    run_hold(run);
     return run_wait(L, &op->wait);
 }
 
@@ -191,8 +196,8 @@ static int push_start_failure(lua_State *L, const struct err *err)
 static void process_abandon(struct run_wait *wait)
 {
     struct process_op *op = container_of(wait, struct process_op, wait);
+    op->abandoned = true;
     program_abandon(op->program);
-    free(op);
 }
 
 /* ---- its end ---- */
@@ -203,6 +208,11 @@ static void process_release(struct run_wait *wait);
 static void on_program_done(void *arg, struct program_report *report)
 {
     struct process_op *op = arg;
+    run_let_go(op->run);
+    if (op->abandoned) {
+        free(op);
+        return;
+    }
     op->report = *report;
     report->outputs[0] = report->outputs[1] = BUF_EMPTY; /* ours now */
     run_wake(&op->wait, push_result, process_release);

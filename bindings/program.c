@@ -29,7 +29,7 @@
 
 struct program {
     struct loop *loop;
-    program_done_fn *done; /* NULL: abandoned */
+    program_done_fn *done;
     void *arg;
     pid_t pid;
     char *marker;
@@ -46,7 +46,7 @@ struct program {
     unsigned open_handles;
 
     unsigned ended_outputs;
-    bool exited, sweeping, swept, drained, closing;
+    bool exited, sweeping, swept, drained, abandoned, closing;
 };
 
 /* Both ends of the three pipes. */
@@ -106,7 +106,7 @@ fail:
 
 void program_abandon(struct program *program)
 {
-    program->done = NULL;
+    program->abandoned = true;
     if (!program->exited)
         kill(-program->pid, SIGKILL); /* most of it, at once; the sweep is thorough */
     program_sweep(program);
@@ -204,7 +204,7 @@ static void on_output(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     }
     size_t room = program->max_output - kept->len, more = (size_t)got;
     if (more > room) program->report.truncated = true;
-    if (program->done != NULL) buf_add(kept, buf->base, more < room ? more : room);
+    if (!program->abandoned) buf_add(kept, buf->base, more < room ? more : room);
 }
 
 static void on_exit_seen(void *arg, struct proc *proc, struct proc_exit how)
@@ -265,7 +265,7 @@ static void on_swept(uv_work_t *work, int status)
 static void program_advance(struct program *program)
 {
     if (program->closing || !program->exited || !program->swept) return;
-    bool at_end = program->ended_outputs == 2 || program->drained || program->done == NULL;
+    bool at_end = program->ended_outputs == 2 || program->drained || program->abandoned;
     if (at_end) program_close(program);
 }
 
@@ -295,7 +295,7 @@ static void on_timer_closed(struct timer *timer)
 static void on_closed(struct program *program)
 {
     if (--program->open_handles > 0) return;
-    if (program->done != NULL) program->done(program->arg, &program->report);
+    program->done(program->arg, &program->report);
     buf_close(&program->report.outputs[0]);
     buf_close(&program->report.outputs[1]);
     free(program->marker);

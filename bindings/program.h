@@ -31,11 +31,11 @@ struct program_report {
 
 struct program; /* opaque */
 /* Runs once, from the loop, after the process and all it started are dead and their pipes are at
- * their end. The child is freed after it. */
+ * their end (of an abandoned one: whatever became of the pipes). The child is freed after it. */
 typedef void program_done_fn(void *arg, struct program_report *report);
 
 /* False + err: not started, done will not run. */
 MUSTUSE bool program_start(struct loop *loop, const struct program_spec *spec,
                            program_done_fn *done, void *arg, struct program **out, struct err *err);
-/* Kills it with everything it started, at once; done will not run. */
+/* Kills it with everything it started, at once; its output is thrown away. */
 void program_abandon(struct program *program);

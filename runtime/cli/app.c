@@ -19,6 +19,7 @@ static bool is_broker_up(const struct app *app);
 static void on_ledger_lost(void *arg, const struct err *why);
 static void on_control(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
+static bool refuse_api(const struct app *app, struct err *err);
 static bool check_schema(struct app *app, struct err *err);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 
@@ -68,8 +69,8 @@ bool app_open_ledger(struct app *app, struct err *err)
     if (app_wait_until(app, is_ledger_up, LEDGER_WAIT_US)) return true;
     char *shown = config_postgres_shown(app->config);
     err_set(err, ERR_STORE,
-            "Postgres (%s) does not answer; DATABASE_URL says where it is, `ctutor-run up` starts "
-            "one%s%s",
+            "Postgres (%s) does not answer%s%s. DATABASE_URL says where it is, `ctutor-run up` "
+            "starts one",
             shown, app->ledger_why.code ? ": " : "", app->ledger_why.text);
     free(shown);
     return false;
@@ -109,7 +110,17 @@ bool app_open_stores(struct app *app, struct err *err)
 {
     bool is_json = strcmp(config_text(app->config, SET_LOG_FORMAT), "json") == 0;
     if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
+    if (config_wants_api(app->config)) return refuse_api(app, err);
     return app_open_broker(app, err) && app_open_ledger(app, err) && check_schema(app, err);
+}
+
+/* Whoever asks for the API must not be served from some stores that happen to be found. */
+static bool refuse_api(const struct app *app, struct err *err)
+{
+    return err_set(err, ERR_INPUT,
+                   "CTUTOR_API_URL and CTUTOR_TOKEN (from %s) name a REST API, which this version "
+                   "cannot talk to; unset them to use the stores themselves",
+                   config_origin_text(app->config, SET_API_URL));
 }
 
 static bool check_schema(struct app *app, struct err *err)

@@ -5,12 +5,15 @@
 #include "cli/options.h"
 #include "cli/output.h"
 
+#define SHELLS "bash zsh fish"
+
 static int run_completion(struct app *app, const struct cli_args *args);
 static void write_bash(struct buf *out);
 static void write_zsh(struct buf *out);
 static void write_fish(struct buf *out);
 static void add_commands(struct buf *out);
-static void add_options(struct buf *out, const struct command *command);
+static void add_words(struct buf *out, const struct command *command);
+static void add_verbs(struct buf *out, const struct command *sibling);
 static void add_quoted(struct buf *out, const char *text);
 
 const struct command command_completion = {
@@ -61,7 +64,7 @@ static void write_bash(struct buf *out)
     for (const struct command *command; (command = command_next(&at));) {
         if (!strchr(command->name, ' ')) continue;
         buf_addf(out, "    '%s') words='", command->name);
-        add_options(out, command);
+        add_words(out, command);
         buf_add_text(out, "' ;;\n");
     }
     buf_add_text(out, "    *) case \"$one\" in\n");
@@ -69,7 +72,7 @@ static void write_bash(struct buf *out)
     for (const struct command *command; (command = command_next(&at));) {
         if (strchr(command->name, ' ')) continue;
         buf_addf(out, "      %s) words='", command->name);
-        add_options(out, command);
+        add_words(out, command);
         buf_add_text(out, "' ;;\n");
     }
     buf_add_text(out,
@@ -101,7 +104,7 @@ static void write_zsh(struct buf *out)
     for (const struct command *command; (command = command_next(&at));) {
         if (strchr(command->name, ' ')) continue;
         buf_addf(out, "    %s) options=(", command->name);
-        add_options(out, command);
+        add_words(out, command);
         buf_add_text(out, ") ;;\n");
     }
     buf_add_text(out, "  esac\n  case \"$words[2] $words[3]\" in\n");
@@ -109,7 +112,7 @@ static void write_zsh(struct buf *out)
     for (const struct command *command; (command = command_next(&at));) {
         if (!strchr(command->name, ' ')) continue;
         buf_addf(out, "    '%s') options=(", command->name);
-        add_options(out, command);
+        add_words(out, command);
         buf_add_text(out, ") ;;\n");
     }
     buf_add_text(out, "  esac\n");
@@ -145,19 +148,30 @@ static void write_fish(struct buf *out)
     size_t at = 0;
     for (const struct command *command; (command = command_next(&at));) {
         const char *verb = strchr(command->name, ' ');
-        if (verb)
-            buf_addf(out, "complete -c ctutor-run -n '__fish_seen_subcommand_from %.*s' -a %s -d ",
-                     (int)(verb - command->name), command->name, verb + 1);
-        else
+        if (verb) {
+            buf_addf(out,
+                     "complete -c ctutor-run -n '__fish_seen_subcommand_from %.*s; and not "
+                     "__fish_seen_subcommand_from",
+                     (int)(verb - command->name), command->name);
+            add_verbs(out, command);
+            buf_addf(out, "' -f -a %s -d ", verb + 1);
+        } else {
             buf_addf(out, "complete -c ctutor-run -n __fish_use_subcommand -f -a %s -d ",
                      command->name);
+        }
         add_quoted(out, command->summary);
         buf_add_char(out, '\n');
         for (const struct cli_option *option = command->options; option && option->name; option++)
             add_fish_option(out, command, option->name, option->argument, option->help);
         add_fish_option(out, command, "json", NULL, "output for programs");
+        add_fish_option(out, command, "help", NULL, "show its options and examples");
     }
-    buf_add_text(out, "complete -c ctutor-run -n __fish_use_subcommand -f -a worker\n");
+    buf_add_text(out,
+                 "complete -c ctutor-run -n __fish_use_subcommand -f -a worker\n"
+                 "complete -c ctutor-run -n '__fish_seen_subcommand_from completion' -f -a '" SHELLS
+                 "'\ncomplete -c ctutor-run -n '__fish_seen_subcommand_from help' -f -a '");
+    add_commands(out);
+    buf_add_text(out, "config'\n");
 }
 
 /* The first words of all commands, each once. */
@@ -173,11 +187,24 @@ static void add_commands(struct buf *out)
     }
 }
 
-static void add_options(struct buf *out, const struct command *command)
+/* What may follow a command: its fixed words and its options. */
+static void add_words(struct buf *out, const struct command *command)
 {
+    if (command == &command_completion) buf_add_text(out, SHELLS " ");
+    if (command == &command_help) add_commands(out);
+    if (command == &command_help) buf_add_text(out, "config ");
     for (const struct cli_option *option = command->options; option && option->name; option++)
         buf_addf(out, "--%s ", option->name);
     buf_add_text(out, "--json --help");
+}
+
+/* The second words of all commands that share the first one with it. */
+static void add_verbs(struct buf *out, const struct command *sibling)
+{
+    size_t at = 0, len = strcspn(sibling->name, " ") + 1;
+    for (const struct command *command; (command = command_next(&at));)
+        if (strncmp(command->name, sibling->name, len) == 0 && command->name[len - 1] == ' ')
+            buf_addf(out, " %s", command->name + len);
 }
 
 static void add_quoted(struct buf *out, const char *text)

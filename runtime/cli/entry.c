@@ -8,18 +8,16 @@
 bool entry_find(struct app *app, const char *name, struct catalogue_entry **out, struct err *err)
 {
     struct await await = { 0 };
+    if (!task_name_is_valid(name)) return entry_explain_unknown(app, name, err);
     ledger_catalogue_find(app->ledger, name, await_json, &await);
     bool good = await_run(&app->loop, &await, err);
-    if (good && !await.json.len) {
-        entry_explain_unknown(app, name, err);
-        good = false;
-    }
+    if (good && !await.json.len) good = entry_explain_unknown(app, name, err);
     good = good && catalogue_entry_parse(buf_text(&await.json), await.json.len, out, err);
     await_close(&await);
     return good;
 }
 
-void entry_explain_unknown(struct app *app, const char *name, struct err *err)
+bool entry_explain_unknown(struct app *app, const char *name, struct err *err)
 {
     struct await await = { 0 };
     struct suggestion near = { .word = name };
@@ -41,4 +39,5 @@ void entry_explain_unknown(struct app *app, const char *name, struct err *err)
         err_set(err, ERR_NOT_FOUND, "there is no task '%.130s': see ctutor-run tasks", name);
     json_decref(all);
     await_close(&await);
+    return false;
 }

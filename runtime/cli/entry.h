@@ -6,5 +6,5 @@
 /* gives *out. false: ERR_NOT_FOUND with what was meant perhaps; ERR_STORE. */
 MUSTUSE bool entry_find(struct app *app, const char *name, struct catalogue_entry **out,
                         struct err *err);
-/* Fills err with ERR_NOT_FOUND and the nearest name. */
-void entry_explain_unknown(struct app *app, const char *name, struct err *err);
+/* Fills err with ERR_NOT_FOUND and the nearest name. Always false. */
+bool entry_explain_unknown(struct app *app, const char *name, struct err *err);

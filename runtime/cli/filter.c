@@ -48,7 +48,7 @@ static bool read_statuses(const char *text, char **out, struct err *err)
     char *upper = xstrdup(text), *copy, *rest = NULL;
     for (char *c = upper; *c; c++) *c = (char)toupper((unsigned char)*c);
     copy = xstrdup(upper);
-    bool good = *text != '\0';
+    bool good = strspn(text, ",") < strlen(text);
     const char *wrong = "";
     for (char *word = strtok_r(copy, ",", &rest); word && good; word = strtok_r(NULL, ",", &rest)) {
         enum task_status status;

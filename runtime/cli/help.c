@@ -5,11 +5,13 @@
 
 #include "base/jsonw.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/output.h"
 
 static int run_help(struct app *app, const struct cli_args *args);
 static int run_version(struct app *app, const struct cli_args *args);
 static int help_config(struct app *app);
+static bool help_verbs(FILE *out, const char *word, const struct command *but);
 static void print_option(FILE *out, const char *name, const char *argument, const char *help);
 
 const struct command command_help = {
@@ -37,12 +39,13 @@ static int run_help(struct app *app, const struct cli_args *args)
         help_overview(stdout);
         return 0;
     }
-    if (strcmp(args->words[0], "config") == 0) return help_config(app);
+    if (args->count == 1 && strcmp(args->words[0], "config") == 0) return help_config(app);
     const struct command *command = command_find(args->count, args->words, &used);
     if (command && used == args->count) {
         help_command(stdout, command);
         return 0;
     }
+    if (args->count == 1 && help_verbs(stdout, args->words[0], NULL)) return 0;
     struct err err;
     command_explain_unknown(args->count, args->words, &err);
     return app_fail(app, &err);
@@ -89,6 +92,20 @@ void help_command(FILE *out, const struct command *command)
         print_option(out, option->name, option->argument, option->help);
     print_option(out, "json", NULL, "output for programs: one JSON document, or one a line");
     print_option(out, "help", NULL, "show this");
+    if (!strchr(command->name, ' ')) help_verbs(out, command->name, command);
+}
+
+/* The commands that begin with this word. false: there is none but that one. */
+static bool help_verbs(FILE *out, const char *word, const struct command *but)
+{
+    size_t at = 0, len = strlen(word), count = 0;
+    for (const struct command *command; (command = command_next(&at));) {
+        if (command == but || strncmp(command->name, word, len) != 0 || command->name[len] != ' ')
+            continue;
+        if (count++ == 0 && but) fputs("\nSee also:\n", out);
+        fprintf(out, "  %-16s %s\n", command->name, command->summary);
+    }
+    return count > 0;
 }
 
 static void print_option(FILE *out, const char *name, const char *argument, const char *help)
@@ -102,7 +119,8 @@ static int run_version(struct app *app, const struct cli_args *args)
 {
     struct buf out = BUF_EMPTY;
     struct jsonw w;
-    (void)args;
+    struct err err;
+    if (!cli_expect_words(&command_version, args, 0, 0, &err)) return app_fail(app, &err);
     jsonw_init(&w, &out);
     if (app->json) {
         jsonw_object(&w);

@@ -48,7 +48,10 @@ void interruption_start(struct loop *loop, const char *directory, void (*on_firs
 static void *wait_for_signals(void *unused)
 {
     int number;
+    sigset_t all;
     (void)unused;
+    sigfillset(&all); /* a handler that ran here, as for SIGCHLD, would end the patience early */
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     sigwait(&watch.signals, &number);
     if (atomic_load(&watch.is_over)) return NULL;
     watch.came = true;

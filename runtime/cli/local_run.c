@@ -225,6 +225,12 @@ static void tell_error(const struct local_run *local)
         output_note("%s: %s: %s", name, json_string_value(json_object_get(error, "kind")),
                     json_string_value(json_object_get(error, "message")));
     if (traceback) output_plain_note("%s", traceback);
+    if (json_object_get(error, "details")) {
+        char *details =
+            json_dumps(json_object_get(error, "details"), JSON_COMPACT | JSON_ENCODE_ANY);
+        output_plain_note("details: %s", details);
+        free(details);
+    }
     if (local->again_us >= 0) {
         char *delay = duration_text(local->again_us);
         output_note("%s asks to run again after %s; here it runs once", name, delay);

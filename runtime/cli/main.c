@@ -1,14 +1,17 @@
 /* main.c: argv -> a command of the table. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "task/suggest.h"
 
 static const struct command *const running[] = { &command_up,
@@ -41,6 +44,8 @@ const struct command_group command_groups[] = { { "Run tasks here", running },
                                                 { "", inner },
                                                 { 0 } };
 
+static void open_standard_descriptors(void);
+static void on_interrupt(int number);
 static int run(struct app *app, int argc, char **argv);
 static int run_command(struct app *app, const struct command *command, int argc, char **argv);
 static bool apply_settings(struct app *app, const struct command *command,
@@ -51,11 +56,30 @@ static int finish_output(int status);
 int main(int argc, char **argv)
 {
     struct app app;
+    open_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away shows when stdout is flushed */
+    if (signal(SIGINT, on_interrupt) == SIG_IGN)
+        signal(SIGINT, SIG_IGN); /* sent to the background */
     app_init(&app);
     int status = run(&app, argc - 1, argv + 1);
     app_close(&app);
     return finish_output(status);
+}
+
+/* The first files and sockets must not become 0, 1 and 2 where those were closed: what is printed
+ * would go into them. A closed stdout still fails when it is written. */
+static void open_standard_descriptors(void)
+{
+    static const int modes[] = { O_RDONLY, O_RDONLY, O_WRONLY };
+    for (int i = 0; i < 3; i++)
+        if (fcntl(i, F_GETFD) < 0 && open("/dev/null", modes[i]) != i) _exit(EXIT_FAILURE);
+}
+
+/* Of commands that have nothing to end in order; the others take the signal over. */
+static void on_interrupt(int number)
+{
+    (void)number;
+    _exit(130);
 }
 
 static int run(struct app *app, int argc, char **argv)
@@ -81,8 +105,9 @@ static int run_command(struct app *app, const struct command *command, int argc,
     struct cli_args args;
     struct options_common common = { .json = app->json };
     struct err err;
-    if (!options_parse(command, argc, argv, &args, &common, &err)) return app_fail(app, &err);
+    bool good = options_parse(command, argc, argv, &args, &common, &err);
     app->json = common.json;
+    if (!good) return app_fail(app, &err);
     int status = 0;
     if (common.help)
         help_command(stdout, command);
@@ -168,8 +193,8 @@ void command_explain_unknown(int count, char *const *words, struct err *err)
 
 static int finish_output(int status)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
-    if (errno == EPIPE) return status;
-    fprintf(stderr, "ctutor-run: what it printed was not written: %s\n", strerror(errno));
+    int why = output_finish();
+    if (why == 0 || why == EPIPE) return status;
+    fprintf(stderr, "ctutor-run: what it printed was not written: %s\n", strerror(why));
     return status ? status : 1;
 }

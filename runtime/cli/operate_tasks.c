@@ -112,6 +112,8 @@ static int run(struct app *app, const struct cli_args *args, const struct verb *
         good = err_set(&err, ERR_INPUT, "either ids or filters, not both");
     else if (!filter.is_any && args->count == 0)
         good = err_set(&err, ERR_INPUT, "which tasks? Give ids, or at least one filter");
+    else if (!filter.is_any && cli_has(args, "dry-run"))
+        good = err_set(&err, ERR_INPUT, "--dry-run counts what filters match; ids it cannot try");
     good = good && app_open_stores(app, &err);
     int status = 0;
     if (!good)

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "task/suggest.h"
 
 struct cli_values {
@@ -19,6 +20,7 @@ static bool take_option(const struct command *command, int argc, char **argv, in
                         struct cli_args *out, struct options_common *common, struct err *err);
 static const struct cli_option *find_option(const struct command *command, const char *name,
                                             size_t len);
+static bool names_file(const struct cli_option *option);
 static bool refuse_unknown(const struct command *command, const char *word, size_t len,
                            struct err *err);
 
@@ -34,6 +36,8 @@ bool options_parse(const struct command *command, int argc, char **argv, struct 
         } else if (argv[at][0] != '-' || argv[at][1] == '\0') {
             out->words[out->count++] = argv[at];
         } else if (!take_option(command, argc, argv, &at, out, common, err)) {
+            for (; at < argc && strcmp(argv[at], "--") != 0; at++)
+                common->json |= strcmp(argv[at], "--json") == 0;
             options_close(out);
             return false;
         }
@@ -78,8 +82,9 @@ bool cli_int(const struct cli_args *args, const char *name, int64_t min, int64_t
     const char *text = cli_value(args, name);
     if (!text) return true;
     char *end;
+    bool is_number = text[text[0] == '-'] >= '0' && text[text[0] == '-'] <= '9';
     long long number = strtoll(text, &end, 10);
-    if (end == text || *end || number < min || number > max)
+    if (!is_number || *end || number < min || number > max)
         return err_set(err, ERR_INPUT, "--%s must be a whole number from %lld to %lld, is '%.60s'",
                        name, (long long)min, (long long)max, text);
     *value = number;
@@ -89,8 +94,14 @@ bool cli_int(const struct cli_args *args, const char *name, int64_t min, int64_t
 bool cli_duration(const struct cli_args *args, const char *name, int64_t *us, struct err *err)
 {
     const char *text = cli_value(args, name);
-    if (!text || !*text) return true;
+    if (!text) return true;
     return duration_parse(text, us, err) || err_wrap(err, "--%s", name);
+}
+
+bool cli_wait(const struct cli_args *args, int64_t *us, struct err *err)
+{
+    const char *text = cli_value(args, "wait");
+    return !text || !*text || cli_duration(args, "wait", us, err);
 }
 
 bool cli_expect_words(const struct command *command, const struct cli_args *args, int min, int max,
@@ -128,10 +139,18 @@ static bool take_option(const struct command *command, int argc, char **argv, in
                            option->name, option->argument);
         text = argv[++*at];
     }
+    if (text && !names_file(option) && !utf8_is_valid(text, strlen(text)))
+        return err_set(err, ERR_INPUT, "--%s is not valid UTF-8", option->name);
     struct cli_values *values = out->values;
     values->at[values->count].name = option->name;
     values->at[values->count++].text = text ? text : "";
     return true;
+}
+
+/* Paths are bytes. */
+static bool names_file(const struct cli_option *option)
+{
+    return strstr(option->argument, "FILE") || strstr(option->argument, "DIR");
 }
 
 static const struct cli_option *find_option(const struct command *command, const char *name,

@@ -1,6 +1,7 @@
 /* output.c: see output.h. */
 #include "cli/output.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,11 @@
 #include "base/jsonw.h"
 #include "base/utf8.h"
 
+/* The errno of the first write to stdout that failed. */
+static int write_error;
+
+static void put(const char *text, size_t len);
+static void flush(void);
 static uint32_t take_character(const char **at, const char *end);
 static bool is_control(uint32_t character);
 static size_t width_of(uint32_t character);
@@ -57,7 +63,7 @@ size_t output_fit(const char *text, size_t len, size_t columns)
 
 void output_text(struct buf *takes)
 {
-    if (takes->len) fwrite(takes->data, 1, takes->len, stdout);
+    if (takes->len) put(takes->data, takes->len);
     buf_clear(takes);
 }
 
@@ -69,9 +75,49 @@ void output_line(struct buf *takes)
 
 void output_stream_line(const char *text, size_t len)
 {
-    fwrite(text, 1, len, stdout);
-    fputc('\n', stdout);
-    fflush(stdout);
+    put(text, len);
+    put("\n", 1);
+    flush();
+}
+
+void output_add_escaped(struct buf *out, const char *json, size_t len)
+{
+    for (const char *at = json, *end = json + len; at < end;) {
+        const char *start = at;
+        uint32_t character = take_character(&at, end);
+        if (character >= 0x7F && is_control(character))
+            buf_addf(out, "\\u%04x", (unsigned)character);
+        else
+            buf_add(out, start, (size_t)(at - start));
+    }
+}
+
+bool output_is_lost(void) { return write_error != 0; }
+
+int output_finish(void)
+{
+    flush();
+    if (!write_error && ferror(stdout)) write_error = EIO; /* of a printf long ago */
+    return write_error;
+}
+
+/* What people's tables hold was cleaned before, so on a terminal only JSON has anything to escape.
+ */
+static void put(const char *text, size_t len)
+{
+    struct buf escaped = BUF_EMPTY;
+    if (isatty(STDOUT_FILENO) == 1) {
+        output_add_escaped(&escaped, text, len);
+        text = buf_text(&escaped);
+        len = escaped.len;
+    }
+    if (fwrite(text, 1, len, stdout) != len && !write_error) write_error = errno;
+    buf_close(&escaped);
+}
+
+static void flush(void)
+{
+    if (fflush(stdout) != 0 && !write_error) write_error = errno;
 }
 
 void output_note(const char *fmt, ...)
@@ -99,7 +145,7 @@ static void print_note(const char *prefix, const char *fmt, va_list args)
     buf_add_text(&line, prefix);
     output_add_clean(&line, raw, (size_t)len, true);
     buf_add_char(&line, '\n');
-    fflush(stdout); /* what was printed before comes before */
+    flush(); /* what was printed before comes before */
     fwrite(line.data, 1, line.len, stderr);
     buf_close(&line);
     free(raw);

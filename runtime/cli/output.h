@@ -1,5 +1,6 @@
 /* output.h: what leaves the program: data on stdout, notes on stderr. Text of users reaches a
- * person only cleaned: no byte of it can move the cursor, colour the screen or forge a line. */
+ * person only cleaned: no byte of it can move the cursor, colour the screen or forge a line. JSON
+ * keeps what it says even then: on a terminal its control characters are written as \u00XX. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,12 @@ void output_text(struct buf *takes);
 void output_line(struct buf *takes);
 /* A line that others want at once (a stream): stdout is flushed behind it. */
 void output_stream_line(const char *text, size_t len);
+/* JSON text as a terminal may see it: the control characters that JSON allows raw are escaped. */
+void output_add_escaped(struct buf *out, const char *json, size_t len);
+/* Nobody reads stdout any more, or it cannot be written: no use in going on with a stream. */
+bool output_is_lost(void);
+/* Flushes stdout; gives the errno of the first write that failed, or 0. */
+int output_finish(void);
 /* "ctutor-run: text" on stderr; _plain without the name. */
 void output_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void output_plain_note(const char *fmt, ...) PRINTF_LIKE(1, 2);

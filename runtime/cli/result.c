@@ -13,7 +13,7 @@
 static int run_result(struct app *app, const struct cli_args *args);
 static int print_answer(struct app *app, const struct ident *id, const struct buf *json,
                         bool show_value);
-static void print_value(struct app *app, const struct buf *json);
+static void print_value(const struct buf *json);
 static void tell_failure(const json_t *task);
 static void tell_error(const char *before, const json_t *error, bool with_traceback);
 
@@ -40,8 +40,8 @@ static int run_result(struct app *app, const struct cli_args *args)
     struct err err;
     struct wait_options wait = { .at_most_us = -1 };
     if (!cli_expect_words(&command_result, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) ||
-        !cli_duration(args, "wait", &wait.at_most_us, &err) || !app_open_stores(app, &err))
+        !read_id(args->words[0], &id, &err) || !cli_wait(args, &wait.at_most_us, &err) ||
+        !app_open_stores(app, &err))
         return app_fail(app, &err);
     if (cli_has(args, "wait") && !wait_until_final(app, &id, &wait, &err))
         return app_fail(app, &err);
@@ -80,7 +80,7 @@ static int print_answer(struct app *app, const struct ident *id, const struct bu
     if (app->json && show_value) {
         output_stream_line(json->data, json->len);
     } else if (succeeded && show_value) {
-        print_value(app, json);
+        print_value(json);
     }
     if (failed && !app->json) {
         json_t *task = params_load(json->data, json->len);
@@ -90,17 +90,11 @@ static int print_answer(struct app *app, const struct ident *id, const struct bu
     return failed ? 1 : 0;
 }
 
-static void print_value(struct app *app, const struct buf *json)
+static void print_value(const struct buf *json)
 {
     size_t len;
-    struct buf out = BUF_EMPTY;
     const char *value = slice_member(json->data, json->len, "result", &len);
-    if (app->terminal_out)
-        output_add_clean(&out, value ? value : "null", value ? len : 4, true);
-    else
-        buf_add(&out, value ? value : "null", value ? len : 4);
-    output_line(&out);
-    buf_close(&out);
+    output_stream_line(value ? value : "null", value ? len : 4);
 }
 
 static void tell_failure(const json_t *task)

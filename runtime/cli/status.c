@@ -81,12 +81,12 @@ static void add_run(struct buf *out, const json_t *task)
     struct buf text = BUF_EMPTY;
     const json_t *progress = json_object_get(task, "progress");
     const json_t *percent = json_object_get(progress, "percentage");
-    buf_addf(&text, "%lld of %lld, %lld failed", (long long)member_int(task, "attempt"),
-             (long long)member_int(task, "max_attempts"), (long long)member_int(task, "failures"));
+    buf_addf(&text, "%lld, %lld of %lld failed", (long long)member_int(task, "attempt"),
+             (long long)member_int(task, "failures"), (long long)member_int(task, "max_attempts"));
     add_line(out, "attempt", buf_text(&text));
     buf_clear(&text);
     if (json_is_number(percent)) {
-        buf_addf(&text, "%g%% ", json_number_value(percent));
+        buf_addf(&text, "%.3g%% ", json_number_value(percent));
         progress_metadata(&text, json_object_get(progress, "metadata"));
         add_line(out, "progress", buf_text(&text));
     }

@@ -95,7 +95,7 @@ static bool check(struct app *app, const struct cli_args *args, struct submissio
     if (args->count == 0)
         return err_set(err, ERR_INPUT, "which task? usage: ctutor-run submit %s",
                        command_submit.usage);
-    if (!cli_duration(args, "wait", &ignored_us, err)) return false;
+    if (!cli_wait(args, &ignored_us, err)) return false;
     if (!app_open_stores(app, err)) return false;
     if (cli_has(args, "wait")) broker_listen(app->broker, BROKER_EVENTS); /* miss nothing */
     bool good = entry_find(app, args->words[0], &entry, err) &&
@@ -163,8 +163,7 @@ static int wait_for_result(struct app *app, const struct cli_args *args, const s
 {
     struct wait_options wait = { .tells_id = true, .at_most_us = -1 };
     struct err err;
-    if (!cli_duration(args, "wait", &wait.at_most_us, &err) ||
-        !wait_until_final(app, id, &wait, &err))
+    if (!cli_wait(args, &wait.at_most_us, &err) || !wait_until_final(app, id, &wait, &err))
         return app_fail(app, &err);
     return result_print(app, id, true);
 }

@@ -21,6 +21,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/submit_answer.h"
+#include "cli/submit_options.h"
 
 #define IN_FLIGHT_MAX  2000
 #define BYTES_MAX      ((size_t)64 << 20)
@@ -70,6 +71,7 @@ struct bulk {
     struct buf out;
 };
 
+static bool has_own_words(const struct cli_args *args, struct err *err);
 static bool bulk_open(struct bulk *bulk, const char *path, struct err *err);
 static void bulk_close(struct bulk *bulk);
 static bool has_room(const struct bulk *bulk);
@@ -86,12 +88,8 @@ int submit_bulk(struct app *app, const struct cli_args *args)
 {
     struct bulk bulk = { .app = app };
     struct err err;
-    if (args->count > 0) {
-        err_set(&err, ERR_INPUT, "with --bulk the tasks are named in the lines, not '%.100s'",
-                args->words[0]);
-        return app_fail(app, &err);
-    }
-    if (!app_open_stores(app, &err) || !bulk_open(&bulk, cli_value(args, "bulk"), &err))
+    if (!has_own_words(args, &err) || !app_open_stores(app, &err) ||
+        !bulk_open(&bulk, cli_value(args, "bulk"), &err))
         return app_fail(app, &err);
     while (!bulk.is_ended || bulk.in_flight > 0) {
         const char *text;
@@ -116,6 +114,19 @@ int submit_bulk(struct app *app, const struct cli_args *args)
                     (long long)bulk.line_count, err.text);
     bulk_close(&bulk);
     return status;
+}
+
+/* Nothing is said beside the lines: it would be silently left out. */
+static bool has_own_words(const struct cli_args *args, struct err *err)
+{
+    if (args->count > 0)
+        return err_set(err, ERR_INPUT, "with --bulk the tasks are named in the lines, not '%.100s'",
+                       args->words[0]);
+    for (const struct cli_option *option = submit_options; option->name; option++)
+        if (strcmp(option->name, "bulk") != 0 && cli_has(args, option->name))
+            return err_set(err, ERR_INPUT, "--%s does not go with --bulk: each line says it itself",
+                           option->name);
+    return true;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)

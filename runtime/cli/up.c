@@ -229,7 +229,10 @@ static void on_end(void *arg, struct proc *proc, struct proc_exit how)
                          : proc == up->redis ? &up->redis
                                              : &up->postgres;
     *slot = NULL;
-    if (!up->leaving) {
+    bool was_asked = slot == &up->worker && !how.signal && how.code == 0; /* worker stop */
+    if (!up->leaving && was_asked) {
+        output_note("the worker was stopped: stopping everything");
+    } else if (!up->leaving) {
         output_note("%s ended by itself (%s %d): stopping everything%s%s", name,
                     how.signal ? "signal" : "status", how.signal ? how.signal : how.code,
                     up->has_place ? "; logs are in " : "", up->has_place ? up->place.ctutor : "");

@@ -1,8 +1,7 @@
 /* up_place.h: where `up` keeps its private servers: `.ctutor/` of this folder, or, when the
- * servers' user cannot reach it a socket's path would be too long, or its
- * letters mean something in settings, a folder of its own under
- * /var/tmp that is named after this folder's path (stable: the data come back). `.ctutor/run.json`
- * tells the other commands. */
+ * servers' user cannot reach it, a socket's path would be too long, or its letters mean something
+ * in settings, a folder of its own under /var/tmp that is named after this folder's path (stable:
+ * the data come back). `.ctutor/run.json` tells the other commands. */
 #pragma once
 #include <stdbool.h>
 #include <sys/types.h>

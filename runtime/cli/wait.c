@@ -20,6 +20,7 @@
 #define LOOK_MOST_US  INT64_C(1000000)
 #define LOOK_LOGS_US  INT64_C(100000)   /* between two looks that log lines cause */
 #define SILENCE_US    INT64_C(60000000) /* of Postgres, then the wait is given up */
+#define ANSWER_US     INT64_C(5000000)  /* that the last look may take, behind the deadline */
 #define BAR_EVERY_US  INT64_C(100000)
 #define LOGS_AT_ONCE  1000
 
@@ -33,11 +34,13 @@ struct wait {
     int handles_open;
 
     bool looking, ended, is_interrupted;
+    bool is_over;                               /* only the look that goes on still knows it */
     bool has_bar;                               /* on stderr; not among JSON on the same terminal */
     int64_t look_at_us, looked_at_us, pause_us; /* boot time */
     int64_t begin_us, last_answer_us, shown_us;
-    json_t *info;                 /* of the look that goes on */
-    unsigned events, events_then; /* now, and when that look began */
+    int64_t deadline_us, asked_us; /* asked_us: when the look began that was answered last */
+    json_t *info;                  /* of the look that goes on */
+    unsigned events, events_then;  /* now, and when that look began */
     int64_t log_seq;
     struct err err;
 
@@ -48,15 +51,22 @@ struct wait {
     json_t *metadata;
 };
 
-static void wait_open(struct wait *wait);
+static struct wait *wait_open(struct app *app, const struct ident *id,
+                              const struct wait_options *options);
+static bool conclude(const struct wait *wait, struct err *err);
 static void wait_close(struct wait *wait);
+static void wait_free(struct wait *wait);
+static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_interrupt(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static void look(struct wait *wait);
 static void look_end(struct wait *wait);
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt);
-static void tell_progress(struct wait *wait, const json_t *progress);
+static bool tell_unfinished(struct wait *wait);
+static enum task_status status_of(const json_t *info);
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt,
+                        const char *at);
+static void tell_progress(struct wait *wait, const json_t *progress, const char *at);
 static void tell_log(struct wait *wait, const json_t *log);
 static void tell(struct wait *wait, const struct buf *line, bool is_progress);
 static void show_bar(struct wait *wait);
@@ -64,29 +74,42 @@ static void show_bar(struct wait *wait);
 bool wait_until_final(struct app *app, const struct ident *id, const struct wait_options *options,
                       struct err *err)
 {
-    struct wait wait = { .app = app, .options = options, .id = *id, .percent = -1 };
-    wait_open(&wait);
-    if (options->tells_id) output_plain_note("%s", wait.id_text);
-    int64_t deadline_us = options->at_most_us < 0 ? INT64_MAX : wait.begin_us + options->at_most_us;
-    while (!wait.ended && !wait.is_interrupted && clock_boot_us() < deadline_us) {
+    struct wait *wait = wait_open(app, id, options);
+    while (goes_on(wait)) {
         int64_t now_us = clock_boot_us();
-        if (!wait.looking && now_us >= wait.look_at_us) look(&wait);
-        int64_t next_us = wait.looking ? now_us + LOOK_MOST_US : wait.look_at_us;
-        if (next_us > deadline_us) next_us = deadline_us;
-        timer_start(&wait.tick, next_us > now_us ? next_us - now_us : 0);
-        if (wait.has_bar) show_bar(&wait);
+        bool is_last =
+            wait->look_at_us > wait->deadline_us && wait->looked_at_us < wait->deadline_us;
+        if (is_last) wait->look_at_us = wait->deadline_us;
+        if (!wait->looking && now_us >= wait->look_at_us) look(wait);
+        int64_t next_us = wait->looking ? now_us + LOOK_MOST_US : wait->look_at_us;
+        timer_start(&wait->tick, next_us > now_us ? next_us - now_us : 0);
+        if (wait->has_bar) show_bar(wait);
         loop_turn(&app->loop, true);
     }
-    wait_close(&wait);
-    if (err) *err = wait.err;
-    if (wait.ended) return wait.err.code == ERR_NONE;
-    if (wait.is_interrupted)
+    bool good = conclude(wait, err);
+    wait_close(wait);
+    return good;
+}
+
+static bool conclude(const struct wait *wait, struct err *err)
+{
+    if (err) *err = wait->err;
+    if (wait->ended) return wait->err.code == ERR_NONE;
+    if (output_is_lost()) return err_set(err, ERR_IO, "nobody reads what is printed");
+    if (wait->is_interrupted)
         return err_set(err, ERR_INTERRUPTED,
-                       "not waiting any more, the task goes on: ctutor-run "
-                       "result %s --wait",
-                       wait.id_text);
+                       "not waiting any more, the task goes on: ctutor-run result %s --wait",
+                       wait->id_text);
     return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
-                   wait.id_text);
+                   wait->id_text);
+}
+
+/* The last look begins at the deadline: a wait of no time at all still says what is final. */
+static bool goes_on(const struct wait *wait)
+{
+    bool is_late =
+        wait->asked_us >= wait->deadline_us || clock_boot_us() >= wait->deadline_us + ANSWER_US;
+    return !wait->ended && !wait->is_interrupted && !is_late && !output_is_lost();
 }
 
 bool read_id(const char *text, struct ident *id, struct err *err)
@@ -95,19 +118,26 @@ bool read_id(const char *text, struct ident *id, struct err *err)
     return err_set(err, ERR_INPUT, "'%.60s' is no task id", text);
 }
 
-static void wait_open(struct wait *wait)
+static struct wait *wait_open(struct app *app, const struct ident *id,
+                              const struct wait_options *options)
 {
+    struct wait *wait = xcalloc(1, sizeof *wait);
+    *wait = (struct wait){ .app = app, .options = options, .id = *id, .percent = -1 };
     ident_text(&wait->id, wait->id_text);
-    wait->has_bar = wait->app->terminal_err && !(wait->app->json && wait->app->terminal_out);
+    wait->has_bar = app->terminal_err && !(app->json && app->terminal_out);
     wait->begin_us = wait->last_answer_us = clock_boot_us();
+    bool is_endless = options->at_most_us < 0;
+    wait->deadline_us = is_endless ? INT64_MAX / 2 : wait->begin_us + options->at_most_us;
     wait->pause_us = LOOK_FIRST_US;
-    timer_init(&wait->app->loop, &wait->tick, on_tick);
-    uv_signal_init(&wait->app->loop.uv, &wait->interrupt);
+    timer_init(&app->loop, &wait->tick, on_tick);
+    uv_signal_init(&app->loop.uv, &wait->interrupt);
     uv_signal_start(&wait->interrupt, on_interrupt, SIGINT);
     wait->handles_open = 2;
-    wait->app->news.arg = wait;
-    wait->app->news.event = on_event;
-    if (wait->app->broker) broker_listen(wait->app->broker, BROKER_EVENTS);
+    app->news.arg = wait;
+    app->news.event = on_event;
+    if (app->broker) broker_listen(app->broker, BROKER_EVENTS);
+    if (options->tells_id) output_plain_note("%s", wait->id_text);
+    return wait;
 }
 
 static void on_tick(struct timer *timer) { (void)timer; /* the loop turned: that is all */ }
@@ -128,15 +158,24 @@ static void on_signal_closed(uv_handle_t *handle)
     container_of((uv_signal_t *)handle, struct wait, interrupt)->handles_open--;
 }
 
-/* It lives on the stack: what refers to it must be over. A second Ctrl-C ends the program. */
+/* A look that nobody answers must not hold up the end: it frees what is left when it is over, at
+ * the latest with the ledger. A second Ctrl-C ends the program. */
 static void wait_close(struct wait *wait)
 {
     wait->app->news = (struct app_news){ 0 };
     uv_close((uv_handle_t *)&wait->interrupt, on_signal_closed);
     timer_close(&wait->tick, on_timer_closed);
-    while (wait->handles_open > 0 || wait->looking) loop_turn(&wait->app->loop, true);
-    json_decref(wait->metadata);
+    while (wait->handles_open > 0) loop_turn(&wait->app->loop, true);
     if (wait->has_bar) progress_hide();
+    wait->is_over = true;
+    if (!wait->looking) wait_free(wait);
+}
+
+static void wait_free(struct wait *wait)
+{
+    json_decref(wait->metadata);
+    json_decref(wait->info);
+    free(wait);
 }
 
 static void on_event(void *arg, const char *line, size_t len)
@@ -153,14 +192,14 @@ static void on_event(void *arg, const char *line, size_t len)
         wait->events++;
         wait->pause_us = LOOK_MOST_US;
         if (strcmp(kind, "progress") == 0)
-            tell_progress(wait, event);
+            tell_progress(wait, event, member_text(event, "at"));
         else if (strcmp(kind, "log") == 0 && wait->options->wants_logs &&
                  soon_us < wait->look_at_us)
             wait->look_at_us = soon_us;
         else if (word && task_status_parse(word, &status) && task_status_is_final(status))
             wait->look_at_us = now_us;
         else if (word && task_status_parse(word, &status))
-            tell_status(wait, status, member_int(event, "attempt"));
+            tell_status(wait, status, member_int(event, "attempt"), member_text(event, "at"));
     }
     json_decref(event);
 }
@@ -175,6 +214,12 @@ static void look(struct wait *wait)
     wait->pause_us = 2 * wait->pause_us < LOOK_MOST_US ? 2 * wait->pause_us : LOOK_MOST_US;
     wait->events_then = wait->events;
     ledger_info(wait->app->ledger, &wait->id, on_info, wait);
+}
+
+static void drop_info(struct wait *wait)
+{
+    json_decref(wait->info);
+    wait->info = NULL;
 }
 
 static void end_with(struct wait *wait, const struct err *err)
@@ -198,6 +243,10 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
 {
     struct wait *wait = arg;
     struct err missing;
+    if (wait->is_over) {
+        wait_free(wait);
+        return;
+    }
     if (err) {
         look_failed(wait, err);
         return;
@@ -209,6 +258,7 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
         err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->id_text);
         end_with(wait, &missing);
     } else if (wait->options->wants_logs) {
+        tell_unfinished(wait);
         ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
     } else {
         look_end(wait);
@@ -218,8 +268,12 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
 static void on_logs(void *arg, const char *json, size_t len, const struct err *err)
 {
     struct wait *wait = arg;
+    if (wait->is_over) {
+        wait_free(wait);
+        return;
+    }
     if (err) {
-        json_decref(wait->info);
+        drop_info(wait);
         look_failed(wait, err);
         return;
     }
@@ -242,20 +296,37 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
  * first status of all). */
 static void look_end(struct wait *wait)
 {
-    enum task_status status = TASK_PENDING;
-    const char *word = json_string_value(json_object_get(wait->info, "status"));
-    bool is_known = word && task_status_parse(word, &status);
-    bool is_final = is_known && task_status_is_final(status);
-    if (is_final || !wait->is_told || wait->events == wait->events_then) {
-        int64_t attempt = json_integer_value(json_object_get(wait->info, "attempt"));
-        const json_t *progress = json_object_get(wait->info, "progress");
-        if (!is_final) tell_status(wait, status, attempt);
-        tell_progress(wait, progress);
-        if (is_final) tell_status(wait, status, attempt);
-    }
-    json_decref(wait->info);
+    bool is_final = tell_unfinished(wait);
+    const json_t *progress = json_object_get(wait->info, "progress");
+    if (is_final || wait->events == wait->events_then)
+        tell_progress(wait, progress, member_text(progress, "updated_at"));
+    if (is_final)
+        tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"),
+                    member_text(wait->info, "finished_at"));
+    drop_info(wait);
     wait->looking = false;
+    wait->asked_us = wait->looked_at_us;
     wait->ended = is_final;
+}
+
+/* A status that is not final stands before the progress and the log lines made in it. true: it is
+ * final, which is told last. */
+static bool tell_unfinished(struct wait *wait)
+{
+    enum task_status status = status_of(wait->info);
+    if (task_status_is_final(status)) return true;
+    int64_t attempt = member_int(wait->info, "attempt");
+    const char *since = status == TASK_STARTED ? "started_at" : attempt ? "" : "created_at";
+    if (!wait->is_told || wait->events == wait->events_then)
+        tell_status(wait, status, attempt, member_text(wait->info, since));
+    return false;
+}
+
+static enum task_status status_of(const json_t *info)
+{
+    enum task_status status = TASK_PENDING;
+    (void)task_status_parse(member_text(info, "status"), &status);
+    return status;
 }
 
 static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, const char *event)
@@ -266,7 +337,17 @@ static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, con
     jsonw_key_text(w, "event", event);
 }
 
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt)
+/* at: when it happened; "": since when is not known. */
+static void add_at(struct jsonw *w, const char *at)
+{
+    jsonw_key(w, "at");
+    if (*at)
+        jsonw_text(w, at);
+    else
+        jsonw_time(w, clock_wall_us());
+}
+
+static void tell_status(struct wait *wait, enum task_status status, int64_t attempt, const char *at)
 {
     struct buf line = BUF_EMPTY;
     struct jsonw w;
@@ -277,14 +358,13 @@ static void tell_status(struct wait *wait, enum task_status status, int64_t atte
     line_begin(wait, &w, &line, "status");
     jsonw_key_text(&w, "status", task_status_text(status));
     jsonw_key_int(&w, "attempt", attempt);
-    jsonw_key(&w, "at");
-    jsonw_time(&w, clock_wall_us());
+    add_at(&w, at);
     jsonw_object_end(&w);
     tell(wait, &line, false);
     buf_close(&line);
 }
 
-static void tell_progress(struct wait *wait, const json_t *progress)
+static void tell_progress(struct wait *wait, const json_t *progress, const char *at)
 {
     struct buf line = BUF_EMPTY;
     struct jsonw w;
@@ -302,8 +382,7 @@ static void tell_progress(struct wait *wait, const json_t *progress)
     jsonw_number(&w, wait->percent);
     jsonw_key(&w, "metadata");
     jsonw_raw(&w, text ? text : "null", text ? strlen(text) : 4);
-    jsonw_key(&w, "at");
-    jsonw_time(&w, clock_wall_us());
+    add_at(&w, at);
     jsonw_object_end(&w);
     tell(wait, &line, true);
     free(text);

@@ -19,6 +19,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event);
 static void on_log_news(void *arg, const char *line, const json_t *event);
 static int print_logs(struct app *app, const struct ident *id);
 static void print_log(struct app *app, const json_t *log);
+static void add_moment(struct buf *out, const json_t *event);
 
 const struct command command_watch = {
     .name = "watch",
@@ -55,10 +56,11 @@ static int run_watch(struct app *app, const struct cli_args *args)
         .at_most_us = -1, .wants_logs = true, .news = on_watch_news, .arg = app
     };
     if (!cli_expect_words(&command_watch, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err) ||
-        !wait_until_final(app, &id, &wait, &err))
+        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err))
         return app_fail(app, &err);
-    return result_print(app, &id, false);
+    bool good = wait_until_final(app, &id, &wait, &err);
+    if (output_is_lost()) return 0; /* whether that is a fault, main says */
+    return good ? result_print(app, &id, false) : app_fail(app, &err);
 }
 
 /* On a terminal the bar shows the progress. */
@@ -75,7 +77,7 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
     } else if (strcmp(kind, "status") == 0) {
         const char *status = json_string_value(json_object_get(event, "status"));
         const char *colour = app->colour ? output_status_colour(status) : NULL;
-        output_add_local_time(&out, clock_wall_us());
+        add_moment(&out, event);
         if (colour)
             buf_addf(&out, " \033[%sm%s\033[0m", colour, status);
         else
@@ -85,8 +87,8 @@ static void on_watch_news(void *arg, const char *line, const json_t *event)
     } else if (!app->terminal_err || !app->terminal_out) {
         struct buf metadata = BUF_EMPTY;
         progress_metadata(&metadata, json_object_get(event, "metadata"));
-        output_add_local_time(&out, clock_wall_us());
-        buf_addf(&out, " %g%% ", json_number_value(json_object_get(event, "percentage")));
+        add_moment(&out, event);
+        buf_addf(&out, " %.3g%% ", json_number_value(json_object_get(event, "percentage")));
         output_add_clean(&out, buf_text(&metadata), metadata.len, false);
         buf_close(&metadata);
     }
@@ -105,7 +107,8 @@ static int run_logs(struct app *app, const struct cli_args *args)
         !app_open_stores(app, &err))
         return app_fail(app, &err);
     if (!cli_has(args, "follow")) return print_logs(app, &id);
-    return wait_until_final(app, &id, &wait, &err) ? 0 : app_fail(app, &err);
+    bool good = wait_until_final(app, &id, &wait, &err) || output_is_lost();
+    return good ? 0 : app_fail(app, &err);
 }
 
 static void on_log_news(void *arg, const char *line, const json_t *event)
@@ -123,6 +126,8 @@ static int print_logs(struct app *app, const struct ident *id)
 {
     struct await await = { 0 };
     struct err err;
+    char id_text[IDENT_TEXT_SIZE];
+    ident_text(id, id_text);
     json_t *all = json_array(), *page = NULL;
     int64_t seq = 0;
     bool good, has_more = true;
@@ -130,7 +135,7 @@ static int print_logs(struct app *app, const struct ident *id)
         ledger_logs(app->ledger, id, seq, LOGS_AT_ONCE, await_json, &await);
         good = await_run(&app->loop, &await, &err);
         page = good ? params_load(buf_text(&await.json), await.json.len) : NULL;
-        if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no such task");
+        if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no task %s", id_text);
         json_t *logs = json_object_get(page, "logs"), *log;
         size_t index;
         json_array_foreach(logs, index, log)
@@ -156,15 +161,19 @@ static int print_logs(struct app *app, const struct ident *id)
 static void print_log(struct app *app, const json_t *log)
 {
     struct buf out = BUF_EMPTY;
-    int64_t at_us;
-    const char *at = json_string_value(json_object_get(log, "at"));
     const char *level = json_string_value(json_object_get(log, "level"));
     const json_t *text = json_object_get(log, "text");
-    if (at && time_parse(at, &at_us, NULL)) output_add_local_time(&out, at_us);
+    add_moment(&out, log);
     bool is_bad = level && (strcmp(level, "warn") == 0 || strcmp(level, "error") == 0);
     buf_addf(&out, " %s%-5s%s ", app->colour && is_bad ? "\033[33m" : "", level ? level : "",
              app->colour && is_bad ? "\033[0m" : "");
     output_add_clean(&out, json_string_value(text), json_string_length(text), true);
     output_stream_line(out.data, out.len);
     buf_close(&out);
+}
+
+static void add_moment(struct buf *out, const json_t *event)
+{
+    int64_t at_us;
+    if (time_parse(member_text(event, "at"), &at_us, NULL)) output_add_local_time(out, at_us);
 }

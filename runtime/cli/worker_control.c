@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -17,8 +18,9 @@
 static int run_reload(struct app *app, const struct cli_args *args);
 static int run_stop(struct app *app, const struct cli_args *args);
 static int run(struct app *app, const struct cli_args *args, const char *verb);
+static bool check_names(const struct cli_args *args, struct err *err);
 static bool ask(struct app *app, const struct cli_args *args, const char *verb,
-                const struct ident *request, struct err *err);
+                const struct ident *request, bool *is_missing, struct err *err);
 static bool wait_for_answers(struct app *app, const struct ident *request, json_t **out,
                              struct err *err);
 static bool are_complete(const json_t *answers);
@@ -60,17 +62,26 @@ static int run(struct app *app, const struct cli_args *args, const char *verb)
     struct err err;
     struct ident request = ident_random();
     json_t *answers = NULL;
-    bool good = app_open_stores(app, &err);
+    bool is_missing = false;
+    bool good = check_names(args, &err) && app_open_stores(app, &err);
     if (good) ledger_listen(app->ledger);
-    good = good && ask(app, args, verb, &request, &err) &&
+    good = good && ask(app, args, verb, &request, &is_missing, &err) &&
            wait_for_answers(app, &request, &answers, &err);
     int status = good ? print_answers(app, answers) : app_fail(app, &err);
     json_decref(answers);
-    return status;
+    return status || !is_missing ? status : err_exit_status(ERR_NOT_FOUND);
+}
+
+static bool check_names(const struct cli_args *args, struct err *err)
+{
+    for (int i = 0; i < args->count; i++)
+        if (!utf8_is_valid(args->words[i], strlen(args->words[i])))
+            return err_set(err, ERR_INPUT, "'%.60s' is not valid UTF-8", args->words[i]);
+    return true;
 }
 
 static bool ask(struct app *app, const struct cli_args *args, const char *verb,
-                const struct ident *request, struct err *err)
+                const struct ident *request, bool *is_missing, struct err *err)
 {
     struct await await = { 0 };
     char host[256] = "";
@@ -88,7 +99,9 @@ static bool ask(struct app *app, const struct cli_args *args, const char *verb,
         json_t *name;
         json_array_foreach(told, index, name) is_told =
             is_told || strcmp(json_string_value(name), args->words[i]) == 0;
-        if (!is_told) output_note("%s is not alive", args->words[i]);
+        if (is_told) continue;
+        output_note("%s is not alive", args->words[i]);
+        *is_missing = true;
     }
     json_decref(told);
     await_close(&await);

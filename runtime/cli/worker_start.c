@@ -1,9 +1,14 @@
 /* worker_start.c: `worker start`. The flags that are settings were applied before it runs. */
+#include <string.h>
+
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "worker/supervisor.h"
 
+#define NAME_MAX_LEN 128
+
 static int run(struct app *app, const struct cli_args *args);
+static bool check_name(const char *name, struct err *err);
 
 static const struct cli_option options[] = {
     { "queues", "A,B", "queues to take tasks from, in this order", false },
@@ -32,9 +37,25 @@ const struct command command_worker_start = {
 static int run(struct app *app, const struct cli_args *args)
 {
     struct err err;
-    if (!cli_expect_words(&command_worker_start, args, 0, 0, &err)) return app_fail(app, &err);
+    if (!cli_expect_words(&command_worker_start, args, 0, 0, &err) ||
+        !check_name(cli_value(args, "name"), &err))
+        return app_fail(app, &err);
     const struct supervisor_options supervisor = { .config = app->config,
                                                    .name = cli_value(args, "name"),
                                                    .burst = cli_has(args, "burst") };
     return supervisor_main(&supervisor);
+}
+
+/* It is typed again for `worker stop NAME`, and printed in tables and log lines. */
+static bool check_name(const char *name, struct err *err)
+{
+    if (!name) return true;
+    size_t len = strlen(name), plain = 0;
+    while (plain < len && name[plain] > ' ' && name[plain] < 0x7F) plain++;
+    bool is_good = len > 0 && len <= NAME_MAX_LEN && plain == len && name[0] != '-';
+    return is_good ||
+           err_set(err, ERR_INPUT,
+                   "--name must be 1 to %d ASCII characters without blanks, the first one "
+                   "not a -",
+                   NAME_MAX_LEN);
 }

@@ -14,7 +14,7 @@
 static int run_workers(struct app *app, const struct cli_args *args);
 static int run_status(struct app *app, const struct cli_args *args);
 static bool is_chosen(const struct cli_args *args, const json_t *worker, const char *host);
-static int tell_missing(const struct cli_args *args, const json_t *workers);
+static bool tell_missing(const struct cli_args *args, const json_t *workers);
 static void print_workers(struct app *app, json_t *takes_workers);
 static void add_worker(struct table *table, const json_t *worker);
 
@@ -75,9 +75,13 @@ static int run_status(struct app *app, const struct cli_args *args)
         if (is_chosen(args, worker, host)) json_array_append(chosen, worker);
     }
     json_decref(workers);
-    int status = json_array_size(chosen) ? tell_missing(args, chosen) : 1;
-    print_workers(app, chosen);
-    return status;
+    bool is_none = json_array_size(chosen) == 0;
+    bool is_told = tell_missing(args, chosen);
+    if (is_none && is_told && !app->json)
+        json_decref(chosen);
+    else
+        print_workers(app, chosen);
+    return is_none || is_told ? 1 : 0;
 }
 
 static bool is_chosen(const struct cli_args *args, const json_t *worker, const char *host)
@@ -90,9 +94,10 @@ static bool is_chosen(const struct cli_args *args, const json_t *worker, const c
     return args->count == 0 && of && strcmp(of, host) == 0;
 }
 
-static int tell_missing(const struct cli_args *args, const json_t *workers)
+/* true: a name was given that none of them has */
+static bool tell_missing(const struct cli_args *args, const json_t *workers)
 {
-    int status = 0;
+    bool is_missing = false;
     for (int i = 0; i < args->count; i++) {
         bool is_there = false;
         size_t index;
@@ -104,9 +109,9 @@ static int tell_missing(const struct cli_args *args, const json_t *workers)
         }
         if (is_there) continue;
         output_note("%s is not alive", args->words[i]);
-        status = 1;
+        is_missing = true;
     }
-    return status;
+    return is_missing;
 }
 
 static const struct table_column columns[] = {

@@ -3,7 +3,8 @@
  * Sources are read from the weakest on only where a stronger one is silent. The two groups of store
  * settings stay whole: one real variable of a group switches off all of that group in `.env`, and
  * the servers of .ctutor/run.json count only for a group about which nothing else was said. An
- * empty variable is an unset one. */
+ * address of the API and its token count only together from one source: a token must not go to a
+ * server that somebody else named. An empty variable is an unset one. */
 #include "config/config.h"
 
 #include <assert.h>
@@ -17,10 +18,11 @@
 #include "config/file.h"
 #include "config/value.h"
 
-enum group { GROUP_REDIS, GROUP_POSTGRES, GROUP_NONE, GROUP_COUNT };
+enum group { GROUP_REDIS, GROUP_POSTGRES, GROUP_API, GROUP_NONE, GROUP_COUNT };
 
 static enum group group_of(enum setting which);
 static void find_groups(const struct config *config, bool is_set[GROUP_COUNT]);
+static void drop_half_of_api(struct config *config);
 static bool load_environment(struct config *config, struct err *err);
 static bool load_dotenv(struct config *config, struct err *err);
 static bool load_ctutor_dir(struct config *config, struct err *err);
@@ -116,6 +118,11 @@ const char *config_origin_text(const struct config *config, enum setting which)
     return config->entries[which].origin_text;
 }
 
+bool config_wants_api(const struct config *config)
+{
+    return config->entries[SET_API_URL].text && config->entries[SET_TOKEN].text;
+}
+
 bool config_queues(const struct config *config, char ***out, struct err *err)
 {
     return value_parse_queues(config_text(config, SET_QUEUES), out, err);
@@ -149,6 +156,18 @@ static bool put_plain_or_file(struct config *config, enum setting which, const c
     return good;
 }
 
+static void drop_half_of_api(struct config *config)
+{
+    static const enum setting both[] = { SET_API_URL, SET_TOKEN };
+    if (config_wants_api(config)) return;
+    for (size_t i = 0; i < COUNT_OF(both); i++) {
+        struct entry *entry = &config->entries[both[i]];
+        free(entry->text);
+        free(entry->origin_text);
+        *entry = (struct entry){ .origin_text = xstrdup("default") };
+    }
+}
+
 static bool load_environment(struct config *config, struct err *err)
 {
     for (int i = 0; i < SETTING_COUNT; i++) {
@@ -160,6 +179,7 @@ static bool load_environment(struct config *config, struct err *err)
                                "environment", err))
             return false;
     }
+    drop_half_of_api(config);
     return true;
 }
 
@@ -191,6 +211,7 @@ static bool load_dotenv(struct config *config, struct err *err)
             good = put_dotenv(config, which, &dotenv, err);
     }
     dotenv_close(&dotenv);
+    drop_half_of_api(config);
     return good;
 }
 
@@ -221,7 +242,8 @@ static bool load_ctutor_dir(struct config *config, struct err *err)
 static enum group group_of(enum setting which)
 {
     if (which <= SET_REDIS_DB) return GROUP_REDIS;
-    return which <= SET_POSTGRES_DB ? GROUP_POSTGRES : GROUP_NONE;
+    if (which <= SET_POSTGRES_DB) return GROUP_POSTGRES;
+    return which <= SET_TOKEN ? GROUP_API : GROUP_NONE;
 }
 
 /* GROUP_NONE is no group and never set. */

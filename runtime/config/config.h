@@ -21,6 +21,8 @@ enum setting {
     SET_POSTGRES_USER,
     SET_POSTGRES_PASSWORD,
     SET_POSTGRES_DB,
+    SET_API_URL,
+    SET_TOKEN,
     SET_TASKS_DIR,
     SET_QUEUES,
     SET_PROCESSES,
@@ -36,6 +38,7 @@ enum setting {
     SET_MAX_PARAMS,
     SET_MAX_RESULT,
     SET_MAX_WAITING,
+    SET_MEMORY,
     SETTING_COUNT
 };
 
@@ -55,8 +58,8 @@ struct setting_info {
     enum setting_type type;
     const char *default_text; /* as a user would write it; NULL: none */
     const char *choices;      /* "error warn info debug", or NULL */
-    const char *word; /* also allowed: "forever" and "false" (a duration of -1), "cores" (their
-                         number); or NULL */
+    const char *word; /* also allowed: "forever" and "false" (a duration of -1), "unlimited" (a size
+                         of -1), "cores" (their number); or NULL */
     int64_t min, max; /* of ints, sizes and durations (in microseconds) */
     bool secret;      /* masked in `help config`, logs and errors */
     const char *help;
@@ -111,6 +114,8 @@ char *config_postgres_shown(const struct config *config);
 /* The nearest directory upwards from the working directory that holds .ctutor/run.json owned by the
  * caller, else NULL: the folder above .ctutor, as git names the top of a work tree. gives */
 char *config_find_ctutor_dir(void);
+/* SET_API_URL and SET_TOKEN are set, both by one source; of either alone nothing is kept. */
+bool config_wants_api(const struct config *config);
 /* Queue list of SET_QUEUES: NULL-terminated array; free with config_queues_free. Names checked
  * [a-z0-9_.-]{1,64}. */
 MUSTUSE bool config_queues(const struct config *config, char ***out, struct err *err);

@@ -79,6 +79,10 @@ static bool parse_size(const struct setting_info *info, const char *text, int64_
                        struct err *err)
 {
     const char *at = text;
+    if (info->word && strcmp(text, info->word) == 0) {
+        *number = -1;
+        return true;
+    }
     if (take_digits(&at, number)) {
         static const char letters[] = "KMG";
         const char *letter = *at ? strchr(letters, *at) : NULL;
@@ -89,8 +93,9 @@ static bool parse_size(const struct setting_info *info, const char *text, int64_
         if (*at == '\0' && fits && *number >= info->min) return true;
     }
     return err_set(err, ERR_INPUT,
-                   "must be a number of bytes, also with K, M or G (1M), from %lldK to %lldM",
-                   (long long)(info->min >> 10), (long long)(info->max >> 20));
+                   "must be a number of bytes, also with K, M or G (1M), from %lldK to %lldM%s%s",
+                   (long long)(info->min >> 10), (long long)(info->max >> 20),
+                   info->word ? ", or the word " : "", info->word ? info->word : "");
 }
 
 static bool parse_duration(const struct setting_info *info, const char *text, int64_t *number,
@@ -158,11 +163,18 @@ static bool check_namespace(const char *text, struct err *err)
                    NAMESPACE_MAX);
 }
 
+static bool check_api_url(const char *text, struct err *err)
+{
+    if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) return true;
+    return err_set(err, ERR_INPUT, "must begin with http:// or https://");
+}
+
 static bool check_text(enum setting which, const char *text, struct err *err)
 {
     switch ((int)which) {
     case SET_REDIS_URL: return check_redis_url(text, err);
     case SET_DATABASE_URL: return check_postgres_url(text, err);
+    case SET_API_URL: return check_api_url(text, err);
     case SET_QUEUES: return check_queues(text, err);
     case SET_NAMESPACE: return check_namespace(text, err);
     }

@@ -30,6 +30,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stack.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -237,7 +238,7 @@ static bool is_program(const char *file)
  * after the change of directory. */
 static bool find_program(const struct proc_options *options, char **file, struct err *err)
 {
-    const char *name = options->argv[0];
+    const char *name = options->file != NULL ? options->file : options->argv[0];
     if (strchr(name, '/') != NULL) {
         *file = xstrdup(name);
         return true;
@@ -405,6 +406,7 @@ static _Noreturn void child_run(struct launch *launch)
     child_reset_signals();
     if (!options->same_session && setsid() < 0) child_fail(launch, STEP_SESSION);
     if (!child_place_descriptors(launch)) child_fail(launch, STEP_DESCRIPTORS);
+    stack_restore();
     if (!child_limit_all(&options->limits)) child_fail(launch, STEP_LIMITS);
     if (!child_become_user(options)) child_fail(launch, STEP_USER);
     if (!child_tie_to_parent(launch)) child_fail(launch, STEP_DEATH_SIGNAL);

@@ -22,4 +22,8 @@ MUSTUSE bool codec_decode(lua_State *L, const char *json, size_t len, struct err
 /* Appends JSON of the value at index. max 0: no limit. ERR_DATA / ERR_TOO_LARGE with the path.
  * Balanced. */
 MUSTUSE bool codec_encode(lua_State *L, int index, size_t max, struct buf *out, struct err *err);
+/* The same for a result: a number beyond 2^53 is refused too. Lua cannot tell whether it was
+ * counted exactly, and jsonb shows it with digits that nobody computed. */
+MUSTUSE bool codec_encode_exact(lua_State *L, int index, size_t max, struct buf *out,
+                                struct err *err);
 void codec_mark_array(lua_State *L, int index);

@@ -32,9 +32,11 @@ struct writer {
     struct buf *out;
     size_t start, max;
     int depth;
+    bool is_exact; /* numbers beyond 2^53 are refused */
     struct err *err;
 };
 
+static bool encode(struct writer *w, int index);
 static bool write_value(struct writer *w, int index, const struct place *place);
 static bool write_number(struct writer *w, double value, const struct place *place);
 static bool reads_back(const char *text, double value);
@@ -73,11 +75,25 @@ void codec_mark_array(lua_State *L, int index)
 bool codec_encode(lua_State *L, int index, size_t max, struct buf *out, struct err *err)
 {
     struct writer w = { .L = L, .out = out, .start = out->len, .max = max, .err = err };
+    return encode(&w, index);
+}
+
+bool codec_encode_exact(lua_State *L, int index, size_t max, struct buf *out, struct err *err)
+{
+    struct writer w = {
+        .L = L, .out = out, .start = out->len, .max = max, .is_exact = true, .err = err
+    };
+    return encode(&w, index);
+}
+
+static bool encode(struct writer *w, int index)
+{
+    lua_State *L = w->L;
     if (index < 0 && index > LUA_REGISTRYINDEX) index = lua_gettop(L) + index + 1;
     if (!lua_checkstack(L, DEPTH_MAX * 3 + 16))
-        return err_set(err, ERR_DATA, "the Lua stack is full");
+        return err_set(w->err, ERR_DATA, "the Lua stack is full");
     int top = lua_gettop(L);
-    bool is_good = write_value(&w, index, NULL);
+    bool is_good = write_value(w, index, NULL);
     lua_settop(L, top);
     return is_good;
 }
@@ -106,6 +122,8 @@ static bool write_number(struct writer *w, double value, const struct place *pla
 {
     if (isnan(value)) return refuse(w, place, "NaN cannot be stored");
     if (isinf(value)) return refuse(w, place, "infinity cannot be stored");
+    if (w->is_exact && fabs(value) > EXACT_MAX)
+        return refuse(w, place, "a number beyond 2^53 may have lost digits (return it as text)");
     char text[64];
     double whole = trunc(value);
     if (!(whole < value) && !(whole > value) && fabs(value) <= EXACT_MAX &&

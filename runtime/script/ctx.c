@@ -130,9 +130,7 @@ static int ctx_progress(lua_State *L)
     double percent = lua_tonumber(L, 1);
     luaL_argcheck(L, isfinite(percent), 1, "a number from 0 to 100 expected");
     if (!lua_isnoneornil(L, 2)) take_metadata(L, run, 2);
-    run->percent = percent < 0 ? 0 : percent > 100 ? 100 : percent;
-    if (run->events.progress)
-        run->events.progress(run->events.arg, run, run->percent, run->metadata);
+    run_progress(run, percent < 0 ? 0 : percent > 100 ? 100 : percent);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "script/codec.h"
+#include "script/interrupt.h"
 #include "script/run_state.h"
 
 char vm_tag_wait, vm_tag_raise;
@@ -27,6 +28,7 @@ static void seed_random(lua_State *L);
 static void run_environment(lua_State *L);
 static int environment_print(lua_State *L);
 static int environment_running(lua_State *L);
+static int environment_interrupted(lua_State *L);
 static void run_defaults(lua_State *L);
 static void run_analysis(lua_State *L);
 static void push_jit_util(lua_State *L);
@@ -97,6 +99,8 @@ static void run_environment(lua_State *L)
     lua_setfield(L, -2, "running");
     lua_pushcfunction(L, run_refuse);
     lua_setfield(L, -2, "refuse");
+    lua_pushcfunction(L, environment_interrupted);
+    lua_setfield(L, -2, "interrupted");
     lua_call(L, 1, 1); /* stack: the table of functions */
     lua_getfield(L, -1, "environment");
     keep(L, &environment_key);
@@ -128,6 +132,12 @@ static int environment_running(lua_State *L)
 {
     struct run *run = run_current(L);
     if (lua_pushthread(L) || (run && run->L == L)) lua_pushnil(L);
+    return 1;
+}
+
+static int environment_interrupted(lua_State *L)
+{
+    lua_pushboolean(L, interrupt_has_struck());
     return 1;
 }
 

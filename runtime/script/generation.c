@@ -17,6 +17,7 @@ bool generation_new(const struct script_host *host, const struct snapshot *snaps
                     struct generation **out, struct err *err)
 {
     struct generation *generation = xcalloc(1, sizeof *generation);
+    lua_State *owner = interrupt_owner();
     generation->host = host;
     generation->by_name = map_new();
     generation->definitions = xcalloc(snapshot->task_count, sizeof *generation->definitions);
@@ -26,6 +27,7 @@ bool generation_new(const struct script_host *host, const struct snapshot *snaps
     generation->vm = vm_new(host, snapshot->trees, snapshot->tree_count, false, err);
     if (!generation->vm || !load_tasks(generation, snapshot, err)) {
         generation_free(generation);
+        if (owner) interrupt_own(owner); /* what serves on is compiled as before */
         return false;
     }
     *out = generation;

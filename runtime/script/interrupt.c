@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stack.h"
 
 #define TICK_US                                                                                    \
     50000 /* how late a deadline may be seen that was set while the thread slept a tick */
@@ -60,6 +61,7 @@ void interrupt_start(struct slice_note *note)
 {
     struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
     sigset_t all, before;
+    stack_raise(); /* before any Lua runs in this process */
     watch.note = note ? note : &private_note;
     watch.lua_thread = pthread_self();
     watch.is_stopping = false;
@@ -154,6 +156,8 @@ bool interrupt_leave(lua_State *L)
     return was_interrupted;
 }
 
+bool interrupt_has_struck(void) { return was_hooked; }
+
 static bool is_past_deadline(void)
 {
     struct slice_note *note = watch.note;
@@ -184,6 +188,7 @@ void interrupt_own(lua_State *L)
 {
     static const struct itimerval off;
     if (profiled) interrupt_disown(profiled);
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON); /* off if it was an owner before */
     luaJIT_profile_start(L, "li1000000000", on_sample, NULL);
     setitimer(ITIMER_PROF, &off, NULL);
     profiled = L;
@@ -196,6 +201,8 @@ static void on_sample(void *data, lua_State *L, int samples, int state)
     (void)samples;
     (void)state;
 }
+
+lua_State *interrupt_owner(void) { return profiled; }
 
 void interrupt_disown(lua_State *L)
 {

@@ -32,8 +32,10 @@ void interrupt_enter(lua_State *L, const struct ident *claim, int64_t deadline_u
 /* true: the slice was interrupted: whatever lua_resume returned, the run is over. Takes the hook
  * off. */
 bool interrupt_leave(lua_State *L);
+bool interrupt_has_struck(void); /* in this slice; what runs now is on its way out */
 /* The profiler belongs to one state: give it to this one, L its main thread (the last owner is
  * disowned). */
 void interrupt_own(lua_State *L);
+lua_State *interrupt_owner(void); /* its main thread, or NULL */
 /* A state that lost it: JIT off, traces flushed, so that the hook alone stops it. */
 void interrupt_disown(lua_State *L);

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "script/interrupt.h"
 #include "script/run_state.h"
 
@@ -22,7 +21,6 @@
 #define LONG_SLICE_US 1000
 #define CANCEL_US     5000000
 #define HOOK_US       30000000
-#define LOG_MAX       65536
 
 static struct {
     struct list runs;    /* of all generations */
@@ -109,7 +107,10 @@ void run_arm_timer(struct run *run)
 static void on_timer(struct timer *timer)
 {
     struct run *run = container_of(timer, struct run, timer);
-    if (run->state == RUN_ENDING) return;
+    if (run->state == RUN_ENDING) {
+        run_hold_is_over(run);
+        return;
+    }
     if (clock_boot_us() < run_limit_us(run)) {
         run_arm_timer(run);
         return;
@@ -167,6 +168,7 @@ static int resume_slice(struct run *run, int count, bool *was_interrupted)
     *was_interrupted = interrupt_leave(run->L);
     int64_t to = clock_boot_us();
     process.running = NULL;
+    run_progress_flush(run);
     if (to - from >= LONG_SLICE_US) extend_others(run, from, to);
     return status;
 }
@@ -275,14 +277,6 @@ void run_end(struct run *run, enum run_end how)
     if (run->state == RUN_RUNNING) return; /* from an event of its own: when the slice is over */
     take_out(run);
     run_conclude(run);
-}
-
-void run_log(struct run *run, const char *level, const char *text, size_t len)
-{
-    struct buf clean = BUF_EMPTY;
-    utf8_add_clean(&clean, text, len, LOG_MAX);
-    if (run->events.log) run->events.log(run->events.arg, run, level, buf_text(&clean), clean.len);
-    buf_close(&clean);
 }
 
 struct run *run_current(lua_State *L)

@@ -84,6 +84,12 @@ const struct script_host *run_host(const struct run *run);
 struct run_cleanup;
 struct run_cleanup *run_defer(struct run *run, void (*undo)(void *arg), void *arg);
 void run_undefer(struct run *run, struct run_cleanup *cleanup); /* forget without running it */
+/* For an operation that may outlive its wait (a pool thread, processes that are being killed):
+ * while it holds the run, the run's directory stays and ended() does not come, for RUN_HOLD_US at
+ * most. The struct lives until the last hold is let go. */
+#define RUN_HOLD_US 5000000
+void run_hold(struct run *run);
+void run_let_go(struct run *run); /* from the loop */
 /* Absolute boot time of its deadline, INT64_MAX without. */
 int64_t run_deadline_us(const struct run *run);
 /* This run's own temporary directory, made at first use, removed (off the loop) after the run ended

@@ -1,8 +1,9 @@
 /* run_end.c: how a run ends, decided once and then told.
  *
  * A decision only fills fields. run_conclude undoes whatever the run holds, in reverse, gives up
- * the coroutine, waits until its directory is gone, and calls ended() from the loop. While a cancel
- * is pending every end but a normal return or a release counts as cancelled. */
+ * the coroutine, waits for the operations that are not over at once and until its directory is
+ * gone, and calls ended() from the loop. While a cancel is pending every end but a normal return or
+ * a release counts as cancelled. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,7 +120,7 @@ static int read_returned(lua_State *L)
 static void decide_result(lua_State *L, struct run *run)
 {
     struct err err;
-    if (codec_encode(L, 2, run->generation->host->max_result, &run->result, &err)) {
+    if (codec_encode_exact(L, 2, run->generation->host->max_result, &run->result, &err)) {
         run_decide(run, END_RETURNED);
         return;
     }
@@ -167,10 +168,30 @@ void run_conclude(struct run *run)
     run->state = RUN_ENDING;
     run->ended_us = clock_boot_us();
     timer_stop(&run->timer);
+    run_hold(run); /* so that the last one below is ours, or comes later */
     run_abandon(run);
     run_clean_up(run);
     drop_coroutine(run);
+    run_log_end(run);
     write_error(run);
+    if (run->holds > 1) timer_start(&run->timer, RUN_HOLD_US);
+    run_let_go(run);
+}
+
+void run_hold(struct run *run) { run->holds++; }
+
+void run_let_go(struct run *run)
+{
+    if (--run->holds > 0 || run->state != RUN_ENDING) return;
+    run_hold_is_over(run);
+    if (run->open_timers == 0) run_free(run);
+}
+
+void run_hold_is_over(struct run *run)
+{
+    if (run->is_undone) return;
+    run->is_undone = true;
+    timer_stop(&run->timer);
     if (run->tempdir)
         run_tempdir_remove(run, on_undone);
     else
@@ -260,7 +281,7 @@ static void on_sleep_timer_closed(struct timer *timer)
 
 static void close_one_timer(struct run *run)
 {
-    if (--run->open_timers == 0) run_free(run);
+    if (--run->open_timers == 0 && run->holds == 0) run_free(run);
 }
 
 static void run_free(struct run *run)

@@ -75,6 +75,8 @@ struct run {
     struct timer sleep_timer;
 
     struct list cleanups;
+    unsigned holds; /* by operations under way, and by run_conclude itself */
+    bool is_undone; /* nothing is waited for any more */
 
     /* how it ends; settled once */
     bool is_decided;
@@ -83,16 +85,25 @@ struct run {
     int64_t delay_us, ended_us;
     double percent;
     char *metadata;
+    unsigned told;    /* times that progress was told in this slice */
+    bool is_untold;   /* there is newer progress, to be told when the slice is over */
+    int64_t log_room; /* bytes that the log takes from it at log_room_us */
+    int64_t log_room_us;
+    uint64_t log_dropped; /* lines since the last one that was taken */
     struct defer conclude;
 };
 
 /* ---- run.c ---- */
 void run_turn(struct defer *defer); /* of generation->turn */
 void run_make_ready(struct run *run);
-void run_log(struct run *run, const char *level, const char *text,
-             size_t len);                    /* cleans and cuts */
 int64_t run_limit_us(const struct run *run); /* when it must be off the CPU */
 void run_arm_timer(struct run *run);
+
+/* ---- run_tell.c: what it says while it runs ---- */
+void run_log(struct run *run, const char *level, const char *text, size_t len); /* cleans, cuts */
+void run_log_end(struct run *run); /* says how much was left out */
+void run_progress(struct run *run, double percent);
+void run_progress_flush(struct run *run); /* the slice is over */
 
 /* ---- run_wait.c ---- */
 void run_abandon(struct run *run); /* whatever wait is pending, or woken and not delivered */
@@ -114,6 +125,7 @@ void run_decide_limit(struct run *run);              /* its time ran out */
 void run_decide_returned(struct run *run);           /* L holds what it returned */
 void run_decide_raised(struct run *run, int status); /* L holds the error */
 void run_conclude(struct run *run);                  /* decided: undo everything, tell the owner */
+void run_hold_is_over(struct run *run);              /* ENDING: no longer waits for what holds it */
 
 /* ---- ctx.c ---- */
 void ctx_open(lua_State *L);                  /* once per state, protected */

@@ -1,6 +1,7 @@
 /* suggest.c: edit distance where inserting, dropping, changing a letter and swapping two neighbours
- * each count one. A candidate is near when a third of the word's letters or fewer (at least one)
- * differ, or when one of both begins the other ("int" and "integer"). */
+ * each count one. A candidate is near when a third of the word's letters or fewer (at least one,
+ * of a word of three or more) differ, or when one of both begins the other ("int" and "integer").
+ */
 #include "task/suggest.h"
 
 #include <stdbool.h>
@@ -16,7 +17,7 @@ void suggest_consider(struct suggestion *suggestion, const char *candidate)
 {
     size_t word_len = strlen(suggestion->word), len = strlen(candidate);
     if (word_len == 0 || len == 0 || word_len > WORD_MAX || len > WORD_MAX) return;
-    size_t near = word_len < 6 ? 1 : word_len / 3;
+    size_t near = word_len < 3 ? 0 : word_len < 6 ? 1 : word_len / 3;
     size_t found = distance(suggestion->word, word_len, candidate, len);
     if (found > near && !is_beginning(suggestion->word, word_len, candidate, len)) return;
     if (suggestion->nearest && found >= suggestion->distance) return;

@@ -8,15 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "bindings/bindings.h"
 #include "support/script_harness.h"
 
 static struct script_harness harness;
+static struct rlimit started_with; /* RLIMIT_STACK */
 
 static int open_harness(void **state)
 {
@@ -92,6 +95,18 @@ static void a_given_path_is_searched(void **state)
                       "run{ 'hello', env = { PATH = path } }.stdout, run{ './bin/hello' }.stdout, "
                       "run{ 'hello' } == nil }",
                   "[\"hello\\n\",\"hello\\n\",true]");
+}
+
+/* This process may have raised its own. */
+static void the_limit_of_the_stack_is_what_we_were_started_with(void **state)
+{
+    (void)state;
+    char *expected =
+        started_with.rlim_cur == RLIM_INFINITY
+            ? xstrdup("\"unlimited\\n\"")
+            : xasprintf("\"%llu\\n\"", (unsigned long long)started_with.rlim_cur / 1024);
+    script_expect(&harness, SH "return sh('ulimit -s').stdout", expected);
+    free(expected);
 }
 
 static void only_three_descriptors_are_open(void **state)
@@ -331,6 +346,25 @@ static void a_release_kills_everything(void **state)
     the_end_of_a_run_kills_everything(END_RELEASED, -1, release_run);
 }
 
+/* In a session of its own it outlives the first kill, and writes into the directory until it is
+ * found. */
+static void the_directory_goes_after_the_last_process(void **state)
+{
+    (void)state;
+    enum { COUNT = 12 };
+    struct script_run *runs[COUNT];
+    struct generation *generation = script_load(
+        &harness, RUN "return run{ 'sh', '-c', [[(setsid sh -c 'i=0; while mkdir -p d/$i; do "
+                      "i=$((i+1)); done' &); sleep 300]] }");
+    for (int i = 0; i < COUNT; i++) runs[i] = script_start(&harness, generation, 300000);
+    for (int i = 0; i < COUNT; i++) {
+        script_wait(runs[i]);
+        assert_int_equal(runs[i]->end, END_TIMEOUT);
+        script_free(runs[i]);
+    }
+    generation_retire(generation); /* and the harness finds no directory */
+}
+
 static void many_run_side_by_side(void **state)
 {
     (void)state;
@@ -349,12 +383,14 @@ static void many_run_side_by_side(void **state)
 
 int main(void)
 {
+    getrlimit(RLIMIT_STACK, &started_with);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_harness, close_harness)
     const struct CMUnitTest tests[] = {
         TEST(output_and_status_are_told),
         TEST(it_runs_in_the_directory_of_the_run),
         TEST(the_environment_is_clean),
         TEST(a_given_path_is_searched),
+        TEST(the_limit_of_the_stack_is_what_we_were_started_with),
         TEST(only_three_descriptors_are_open),
         TEST(what_cannot_be_started_is_returned),
         TEST(misuse_raises_and_names_the_option),
@@ -368,6 +404,7 @@ int main(void)
         TEST(the_timeout_of_the_run_kills_everything),
         TEST(a_cancel_kills_everything),
         TEST(a_release_kills_everything),
+        TEST(the_directory_goes_after_the_last_process),
         TEST(many_run_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,8 @@ class TasksRun(LocalTest):
         told = self.run_("tasks", "run", "fails", "--json", status=1).json
         self.assertEqual((told["status"], told["error"]["kind"], told["result"]),
                          ("FAILURE", "exception", None))
+        self.place.task("explains", 'return { execute = function() return nil, "no", { line = 7 } end }')
+        self.assertIn('details: {"line":7}', self.run_("tasks", "run", "explains", status=1).err)
 
     def test_a_loop_that_never_waits_ends_at_its_timeout(self):
         self.place.task("hot", "return { timeout = 1, execute = function() while true do end end }")
@@ -161,6 +163,19 @@ class TasksRun(LocalTest):
         out, err = process.communicate(timeout=30)
         self.assertEqual((process.returncode, out), (130, ""))
         self.assertIn("cancelled", err)
+
+    def test_the_end_of_a_subprocess_is_no_second_ctrl_c(self):
+        self.place.task("tidy", """local run = require("ctutor.process").run
+        return { execute = function(ctx)
+          ctx.info("up")
+          for i = 1, 20 do pcall(run, { "sleep", "60" }) end
+          return "tidied"
+        end }""")
+        for _ in range(5):
+            process = self.start_and_read("tasks", "run", "tidy", until="up")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+            self.assertEqual((process.returncode, out), (130, '"tidied"\n'), err)
 
     def test_a_second_ctrl_c_ends_also_a_loop_that_never_waits(self):
         self.place.task("hot", """return { execute = function(ctx)
@@ -239,6 +254,10 @@ class ThisProgram(LocalTest):
         told = self.run_("sbumit", "--json", status=2)
         self.assertEqual(told.err.count("\n"), 1)
 
+    def test_a_worker_has_a_name_that_can_be_typed(self):
+        for name in ("", "a b", "a\x1b[31m", "x" * 129, "b\u00fcro"):
+            self.assertIn("--name", self.run_("worker", "start", "--name=" + name, status=2).err)
+
     def test_bad_settings_are_named(self):
         done = self.run_("list", status=2, env={"CTUTOR_LEASE": "soon"})
         self.assertIn("CTUTOR_LEASE", done.err)
@@ -248,6 +267,40 @@ class ThisProgram(LocalTest):
         for words in (("list",), ("submit", "x")):
             done = self.run_(*words, status=3, env=env)
             self.assertIn("ctutor-run up", done.err)
+
+    def test_descriptors_that_were_closed_are_not_taken_for_others(self):
+        def run(words, closed):
+            return subprocess.run(["sh", "-c", "exec \"$0\" %s %s" % (words, closed), ctutor.PROGRAM],
+                                  env=self.place.env, cwd=self.place.work, text=True, capture_output=True)
+        self.place.task("double", DOUBLE)
+        for closed in (">&-", ">/dev/full"):
+            done = run("tasks run double number=1", closed)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "not written: (Bad file|No space)")
+        self.assertEqual(run("version", ">&- 2>&- <&-").returncode, 1)
+        done = run("tasks run double number=1", "2>&- <&-")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["value"]), (0, 2))
+
+    def test_ctrl_c_is_130_everywhere(self):
+        for words in (["submit", "x"], ["list"]):
+            env = {"DATABASE_URL": "host=%s" % self.place.tmp, "REDIS_URL": "unix://%s/s" % self.place.tmp}
+            process = self.place.start(*words, env=env)
+            ctutor.wait_until(lambda: len(ctutor.descriptors(process.pid)) > 3, 5, "it opened something")
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(5), 130)
+
+    def test_help_of_a_word_lists_its_verbs(self):
+        page = self.run_("help", "worker").out
+        for verb in ("start", "status", "reload", "stop"):
+            self.assertIn("worker " + verb, page)
+        self.assertIn("tasks run", self.run_("help", "tasks").out)
+        self.run_("help", "nonsense", status=2)
+        self.run_("version", "now", status=2)
+
+    def test_an_error_is_json_too_where_json_was_asked_for(self):
+        for words in (["list", "--bogus", "--json"], ["--json", "list", "--bogus"], ["list", "--limit=x", "--json"]):
+            told = self.run_(*words, status=2).json
+            self.assertEqual(told["code"], "invalid")
 
     def test_completions_are_accepted_by_their_shells(self):
         for shell in ("bash", "zsh", "fish"):
@@ -266,6 +319,26 @@ class ThisProgram(LocalTest):
         done = subprocess.run(["bash"], input=script, text=True, capture_output=True)
         self.assertIn("worker", done.stdout)
         self.assertIn("--burst", done.stdout)
+
+    def test_fixed_words_are_completed(self):
+        script = self.run_("completion", "bash").out + """
+            COMP_WORDS=(ctutor-run completion z); COMP_CWORD=2; _ctutor_run; printf '%s ' "${COMPREPLY[@]}"
+            COMP_WORDS=(ctutor-run help conf); COMP_CWORD=2; _ctutor_run; printf '%s ' "${COMPREPLY[@]}"
+        """
+        done = subprocess.run(["bash"], input=script, text=True, capture_output=True)
+        self.assertEqual(done.stdout.split(), ["zsh", "config"])
+
+    def test_fish_completes_verbs_once(self):
+        script = self.run_("completion", "fish").out
+        self.assertIn("-a stop", script)
+        for line, words in (("ctutor-run worker ", {"start", "status", "reload", "stop"}),
+                            ("ctutor-run completion ", {"bash", "zsh", "fish"}),
+                            ("ctutor-run queues pause r", set())):
+            if not shutil.which("fish"):
+                continue
+            done = subprocess.run(["fish", "--no-config"], input=script + "complete -C '%s'\n" % line, text=True,
+                                  capture_output=True, cwd=self.place.tasks_dir)
+            self.assertEqual({word.split("\t")[0] for word in done.stdout.splitlines()}, words)
 
     def test_a_reader_that_leaves_is_no_trouble(self):
         done = subprocess.run(["sh", "-c", "\"$0\" help | head -n 1", ctutor.PROGRAM], env=self.place.env,

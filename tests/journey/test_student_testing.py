@@ -271,7 +271,8 @@ class Tests(GradingTest):
             "cases: [{}]": "give the language (c, cpp, python) in test.yaml or as a parameter",
             "case: [{}]": "test.yaml: 'case' is not known here",
             "language: python\ncases: [{ name: a, sdtout: x }]": "test.yaml: case 1 (a): 'sdtout' is not known here",
-            "language: python\ncases: [{}, { args: [1] }]": "test.yaml: case 2: args must be a list of texts (quote numbers)",
+            "language: python\ncases: [{}, { args: [1] }]": "test.yaml: case 2: args must be a list of texts without NUL (quote numbers)",
+            "language: python\ncases: [{ args: [\"a\\0b\"] }]": "test.yaml: case 1: args must be a list of texts without NUL",
             "language: python\ncases: [{ stdout: 3 }]": "test.yaml: case 1: stdout must be a text (quote numbers)",
             "language: python\ncases: [{ points: -1 }]": "points must be a number of 0 or more",
             "language: python\ncases: [{ compare: fuzzy }]": "compare must be exact, trimmed or contains",
@@ -354,6 +355,9 @@ class Sources(GradingTest):
         os.mkdir(self.repository)
         self.git("init", "-q")
         self.assertIn("has no commits", self.refuse(self.repository, self.tests))
+        said = self.refuse("nobody@127.0.0.1:x.git", self.tests)  # the cause, not the advice after it
+        self.assertRegex(said, "cannot clone nobody@127.0.0.1:x.git: .*ssh")
+        self.assertNotIn("and the repository exists", said)
 
     def test_what_is_no_source(self):
         self.commit("print('hi')")
@@ -363,6 +367,20 @@ class Sources(GradingTest):
         self.assertIn("cannot clone", self.refuse("ext://sh -c touch% " + touched, self.tests))
         for commit in ("--output=" + touched, "HEAD^{/x}", "a b", "HEAD@{1}"):
             self.assertIn("is not the name of a commit", self.refuse(self.repository, self.tests, "commit=" + commit))
+        self.assertFalse(os.path.exists(touched))
+
+    def test_a_partial_clone_fetches_nothing(self):
+        """What it lacks would come from where its own settings say, by the program that they name."""
+        touched = os.path.join(self.place.work, "touched")
+        self.commit("print('hi')")
+        blob = self.git("rev-parse", "HEAD:main.py")
+        os.remove(os.path.join(self.repository, ".git/objects", blob[:2], blob[2:]))
+        for key, value in (("core.repositoryformatversion", "1"), ("extensions.partialClone", "origin"),
+                           ("remote.origin.promisor", "true"), ("remote.origin.url", self.place.work + "/x"),
+                           ("remote.origin.uploadpack", "touch %s; false" % touched)):
+            self.git("config", key, value)
+        for source in (self.repository, "file://" + self.repository):
+            self.assertRegex(self.refuse(source, self.tests), "submission: cannot (take|clone)")
         self.assertFalse(os.path.exists(touched))
 
     def test_a_password_in_a_url_is_not_told(self):

@@ -270,6 +270,13 @@ class UpTest(unittest.TestCase):
         self.assertIn("Redis", checkout.log())
         self.check_all_gone()
 
+    def test_a_worker_that_is_stopped_ends_all_in_peace(self):
+        checkout = self.checkout().start()
+        checkout.run("worker", "stop")
+        self.assertEqual(checkout.process.wait(60), 0)
+        self.assertIn("the worker was stopped", checkout.log())
+        self.check_all_gone()
+
     def test_a_worker_that_cannot_start_ends_all_with_its_status(self):
         checkout = self.checkout()
         shutil.rmtree(os.path.join(checkout.path, "tasks.d"))

@@ -4,7 +4,7 @@
 -- Standard tables are proxies: userdata whose reads go to a private table of members, so that no
 -- raw access can change what all tasks share. What is absent says so, and what to use instead,
 -- when it is used.
-local host = ... -- {wait, raise, print, running, refuse}: tags and C functions
+local host = ... -- {wait, raise, print, running, refuse, interrupted}: tags and C functions
 
 local error, pcall, type, tostring, select = error, pcall, type, tostring, select
 local setmetatable, getmetatable, rawget, rawset = setmetatable, getmetatable, rawget, rawset
@@ -81,8 +81,10 @@ end
 
 local create, status = coroutine.create, coroutine.status
 local resume, yield = coroutine.resume, coroutine.yield
-local isyieldable = coroutine.isyieldable
+local isyieldable, running = coroutine.isyieldable, coroutine.running
 local waiting = setmetatable({}, { __mode = "k" })
+local MOST_NESTED = 200 -- as in plain Lua: each level lies on the stack of C, which LuaJIT does not watch
+local nesting = setmetatable({}, { __mode = "k" }) -- coroutine -> how deep it was resumed
 
 local function pass(co, ok, first, ...)
   waiting[co] = nil
@@ -97,6 +99,11 @@ end
 local function resume_passing(co, ...)
   if type(co) == "thread" and waiting[co] then
     return false, "cannot resume a coroutine that waits"
+  end
+  if type(co) == "thread" then
+    local depth = (nesting[running()] or 0) + 1
+    if depth > MOST_NESTED then return false, "coroutines are nested too deep (200)" end
+    nesting[co] = depth
   end
   return pass(co, resume(co, ...))
 end
@@ -134,9 +141,9 @@ end
 
 local base = {
   _VERSION = _VERSION, assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs,
-  next = next, pairs = pairs, pcall = pcall, rawequal = rawequal, select = select,
+  next = next, pcall = pcall, rawequal = rawequal, select = select,
   setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type,
-  unpack = unpack, xpcall = xpcall,
+  unpack = unpack,
 }
 
 function base.rawget(t, key) return rawget(protected[t] or t, key) end
@@ -144,6 +151,24 @@ function base.rawget(t, key) return rawget(protected[t] or t, key) end
 function base.rawset(t, key, value)
   if protected[t] then error(("'%s' is read-only"):format(tostring(t)), 2) end
   return rawset(t, key, value)
+end
+
+-- The handler of an error runs before anything is unwound. When the error is the interrupt of a run
+-- whose time is up, no second one would reach it: a handler that loops could not be stopped.
+local xpcall = xpcall
+function base.xpcall(f, handler, ...)
+  if type(handler) ~= "function" then return xpcall(f, handler, ...) end
+  return xpcall(f, function(message)
+    if host.interrupted() then return message end
+    return handler(message)
+  end, ...)
+end
+
+-- Standard tables are no tables here, but what is in them can be listed.
+function base.pairs(t)
+  local members = protected[t]
+  if not members then return pairs(t) end
+  return function(_, key) return next(members, key) end, t
 end
 
 function base.print(...)
@@ -216,8 +241,12 @@ local function environment(require, compile)
     if mode ~= nil and not tostring(mode):find("t", 1, true) then
       return nil, "only text is loaded"
     end
+    if env == own._G then env = nil end -- it is what the text finds anyway
+    if env ~= nil and type(env) ~= "table" then
+      error(("bad argument #4 to 'load' (table expected, got %s)"):format(type(env)), 2)
+    end
     local f, message = compile(chunk, name or "=(load)")
-    if f and env ~= nil then setfenv(f, env) end
+    if f and env then setfenv(f, env) end
     return f, message
   end
   function own.loadstring(text, name) return own.load(text, name or text) end

@@ -49,10 +49,10 @@ local is = {
     local count = 0
     for _, entry in pairs(value) do
       count = count + 1
-      if type(entry) ~= "string" then return false end
+      if type(entry) ~= "string" or entry:find("%z") then return false end
     end
     return count == #value
-  end, "a list of texts (quote numbers)" },
+  end, "a list of texts without NUL (quote numbers)" },
 }
 
 local PLAN = { language = is.text, build = is.texts, run = is.texts, limits = is.mapping, cases = is.list }

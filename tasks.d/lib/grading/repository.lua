@@ -20,11 +20,20 @@ local ENVIRONMENT = {
   GIT_CONFIG_COUNT    = "1",
   GIT_CONFIG_KEY_0    = "safe.directory",
   GIT_CONFIG_VALUE_0  = "*",
+  GIT_NO_LAZY_FETCH   = "1", -- a partial clone would be completed from wherever its settings say
   LC_ALL              = "C.UTF-8",
 }
 
 -- A URL may carry a password.
 local function without_secret(words) return (words:gsub("://[^/@%s]*@", "://")) end
+
+-- What went wrong stands first; git and ssh go on with advice, tar with its status.
+local function complaint(stderr)
+  for line in stderr:gmatch("[^\n]+") do
+    if line:find("%S") and not line:find("^[Ww]arning:") and not line:find("^hint:") then return line end
+  end
+  return text.last_line(stderr)
+end
 
 -- Runs a program that is ours. Its output, or nil and why.
 local function run(arguments, seconds, file_size)
@@ -34,7 +43,7 @@ local function run(arguments, seconds, file_size)
   if result.timed_out then return nil, arguments[1] .. " took longer than " .. seconds .. " s" end
   if result.signal == "SIGXFSZ" then return nil, "it is larger than " .. file_size end
   if result.code == 0 then return result.stdout end
-  return nil, without_secret(text.last_line(result.stderr) or arguments[1] .. " failed and said nothing")
+  return nil, without_secret(complaint(result.stderr) or arguments[1] .. " failed and said nothing")
 end
 
 local function is_url(source) return source:find("^%a[%w+.-]*://") or source:find("^[%w._-]+@[%w.-]+:") end

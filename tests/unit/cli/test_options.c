@@ -10,11 +10,10 @@
 #include "base/mem.h"
 #include "runtime/cli/options.c"
 
-static const struct cli_option rows[] = { { "queue", "Q", "", false },
-                                          { "tag", "T", "", true },
-                                          { "wait", "[D]", "", false },
-                                          { "follow", NULL, "", false },
-                                          { 0 } };
+static const struct cli_option rows[] = {
+    { "queue", "Q", "", false },   { "tag", "T", "", true },       { "wait", "[D]", "", false },
+    { "follow", NULL, "", false }, { "input", "FILE", "", false }, { 0 }
+};
 static const struct command command = { .name = "try", .usage = "X", .options = rows };
 
 static struct cli_args args;
@@ -59,6 +58,45 @@ static void wait_takes_only_a_duration(void **state)
     assert_true(PARSE("--wait=nonsense", "--wait"));
     assert_string_equal(cli_at(&args, "wait", 0), "nonsense");
     options_close(&args);
+}
+
+static void an_empty_duration_is_none_but_for_a_bare_wait(void **state)
+{
+    (void)state;
+    int64_t us = 7;
+    assert_true(PARSE("--queue", "", "--wait"));
+    assert_false(cli_duration(&args, "queue", &us, &err));
+    assert_non_null(strstr(err.text, "--queue"));
+    assert_true(cli_wait(&args, &us, &err));
+    assert_int_equal(us, 7);
+    options_close(&args);
+    assert_true(PARSE("--wait=2s"));
+    assert_true(cli_wait(&args, &us, &err));
+    assert_int_equal(us, 2000000);
+    options_close(&args);
+    assert_true(PARSE("--wait=soon"));
+    assert_false(cli_wait(&args, &us, &err));
+    options_close(&args);
+}
+
+static void values_are_utf8_but_paths_are_bytes(void **state)
+{
+    (void)state;
+    assert_false(PARSE("--queue", "a\xFF"));
+    assert_non_null(strstr(err.text, "--queue is not valid UTF-8"));
+    assert_true(PARSE("--input=a\xFF"));
+    options_close(&args);
+}
+
+static void json_counts_also_beside_a_mistake(void **state)
+{
+    (void)state;
+    assert_false(PARSE("--bogus", "--json"));
+    assert_true(common.json);
+    assert_false(PARSE("--json", "--bogus"));
+    assert_true(common.json);
+    assert_false(PARSE("--bogus", "--", "--json"));
+    assert_false(common.json);
 }
 
 static void json_and_help_are_everywhere(void **state)
@@ -107,8 +145,15 @@ static void numbers_are_bounded(void **state)
     assert_true(cli_int(&args, "queue", 0, 10, &value, &err));
     assert_int_equal(value, 12);
     options_close(&args);
-    assert_true(PARSE("--tag", "12x"));
-    assert_false(cli_int(&args, "tag", 0, 100, &value, &err));
+    static const char *const bad[] = { "12x", "+5", " 5", "", "-", "5.0", "99999999999999999999" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_true(PARSE("--tag", bad[i]));
+        assert_false(cli_int(&args, "tag", 0, 100, &value, &err));
+        options_close(&args);
+    }
+    assert_true(PARSE("--tag", "-3"));
+    assert_true(cli_int(&args, "tag", -5, 100, &value, &err));
+    assert_int_equal(value, -3);
     options_close(&args);
 }
 
@@ -128,6 +173,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_in_both_spellings),
         cmocka_unit_test(wait_takes_only_a_duration),
+        cmocka_unit_test(an_empty_duration_is_none_but_for_a_bare_wait),
+        cmocka_unit_test(values_are_utf8_but_paths_are_bytes),
+        cmocka_unit_test(json_counts_also_beside_a_mistake),
         cmocka_unit_test(json_and_help_are_everywhere),
         cmocka_unit_test(two_dashes_end_the_options),
         cmocka_unit_test(mistakes_teach),

@@ -108,6 +108,16 @@ static void spans_are_short(void **state)
     }
 }
 
+static void json_is_escaped_for_a_terminal_and_says_the_same(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"a\\u001b\": \"\x7f \xC2\x9B \u202e \u00e9 \U0001F600\"}\n";
+    buf_clear(&out);
+    output_add_escaped(&out, json, sizeof json - 1);
+    assert_string_equal(buf_text(&out), "{\"a\\u001b\": \"\\u007f \\u009b \\u202e \u00e9 "
+                                        "\U0001F600\"}\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +128,7 @@ int main(void)
         cmocka_unit_test(cells_cannot_reach_the_terminal),
         cmocka_unit_test(long_texts_keep_their_lines),
         cmocka_unit_test(spans_are_short),
+        cmocka_unit_test(json_is_escaped_for_a_terminal_and_says_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, close_out);
 }

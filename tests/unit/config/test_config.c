@@ -124,12 +124,40 @@ static void config_group_in_environment_switches_off_that_of_dotenv(void **state
     config_free(config);
 }
 
+static void config_api_and_token_count_only_together_from_one_source(void **state)
+{
+    (void)state;
+    place_write(".env", "CTUTOR_TOKEN=d\n");
+    setenv("CTUTOR_API_URL", "http://env", 1);
+    struct config *config = place_load();
+    assert_false(config_wants_api(config));
+    expect(config, SET_API_URL, "", ORIGIN_DEFAULT, "default");
+    expect(config, SET_TOKEN, "", ORIGIN_DEFAULT, "default");
+    config_free(config);
+
+    place_write(".env", "CTUTOR_TOKEN=d\nCTUTOR_API_URL=https://dotenv\n");
+    config = place_load();
+    assert_true(config_wants_api(config));
+    expect(config, SET_API_URL, "https://dotenv", ORIGIN_DOTENV, ".env:2");
+    config_free(config);
+
+    place_write("token", "t\n");
+    setenv("CTUTOR_TOKEN_FILE", "token", 1);
+    config = place_load();
+    expect(config, SET_API_URL, "http://env", ORIGIN_ENV, "environment");
+    expect(config, SET_TOKEN, "t", ORIGIN_FILE, "file token");
+    config_free(config);
+
+    setenv("CTUTOR_API_URL", "localhost:8000", 1);
+    PLACE_EXPECT_ERROR("CTUTOR_API_URL (from environment)", "http://");
+}
+
 static void config_errors_name_variable_origin_value_and_remedy(void **state)
 {
     (void)state;
     setenv("CTUTOR_LEASE", "soon", 1);
     PLACE_EXPECT_ERROR("CTUTOR_LEASE (from environment) is 'soon': must be a duration",
-                       "from 100ms to 1h");
+                       "from 3s to 1h");
     unsetenv("CTUTOR_LEASE");
     place_write(".env", "\nCTUTOR_LOG=loud\n");
     PLACE_EXPECT_ERROR("CTUTOR_LOG (from .env:2) is 'loud'", "error warn info debug");
@@ -164,6 +192,7 @@ int main(void)
         PLACED(config_flag_wins_over_environment_over_dotenv),
         PLACED(config_reads_secrets_from_files),
         PLACED(config_group_in_environment_switches_off_that_of_dotenv),
+        PLACED(config_api_and_token_count_only_together_from_one_source),
         PLACED(config_errors_name_variable_origin_value_and_remedy),
         PLACED(config_errors_do_not_repeat_secrets),
     };

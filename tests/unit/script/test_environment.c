@@ -79,6 +79,43 @@ static void what_tasks_rely_on_is_there(void **state)
     expect_result("return { ('%d'):format(7), bit.band(7, 2), math.floor(1.5), os.time() > 0 }",
                   "[\"7\",2,1,true]");
     expect_result("return { pcall(error, 'x') }", "[false,\"x\"]");
+    expect_result("return { xpcall(error, function(m) return m .. '!' end, 'x') }",
+                  "[false,\"x!\"]");
+    expect_result("return { xpcall(function(...) return select('#', ...), ... end, print, 1, 2) }",
+                  "[true,2,1,2]");
+    ends_with_error("xpcall(print)", "bad argument #2 to 'xpcall'");
+    expect_result("local n = 0 for k, v in pairs(string) do n = n + (string[k] == v and 1 or 99) "
+                  "end return n > 10 and n < 30",
+                  "true");
+    expect_result("local it, t = pairs(math) return t == math and pairs({}) == next", "true");
+}
+
+/* It would be the end of the process. */
+static void endless_recursion_through_c_functions_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "local function f() return (('a'):gsub('a', f)) end f()",
+        "local function f() return (('a'):gsub('a', function() return pcall(f) and 'x' end)) end "
+        "f() error('stack overflow')",
+        "local function f() table.sort({ 3, 2, 1 }, f) end f()",
+        "local function f() return string.format('%s', setmetatable({}, { __tostring = f })) end "
+        "f()",
+    };
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) ends_with_error(bodies[i], "stack overflow");
+}
+
+static void coroutines_nest_as_deep_as_in_plain_lua(void **state)
+{
+    (void)state;
+    ends_with_error("local function f() return coroutine.wrap(f)() end f()",
+                    "coroutines are nested too deep (200)");
+    expect_result("local deepest = 0 local function f(n) deepest = n if n == 200 then return end "
+                  "coroutine.wrap(f)(n + 1) end f(1) return deepest",
+                  "200");
+    expect_result("local co = coroutine.wrap(function() while true do coroutine.yield() end end) "
+                  "for i = 1, 1000 do co() end return 'in a row'",
+                  "\"in a row\"");
 }
 
 static void code_is_loaded_from_text_only(void **state)
@@ -89,6 +126,10 @@ static void code_is_loaded_from_text_only(void **state)
     expect_result(
         "local n = 0 return load(function() n = n + 1 return ({ 'return ', '9' })[n] end)()", "9");
     expect_result("return load('return y', 'c', 't', { y = 4 })()", "4");
+    expect_result("return load('return type(print)', 'c', 't', _G)()", "\"function\"");
+    ends_with_error("load('x = 1', '=c', 't', string)",
+                    "t.lua:3: bad argument #4 to 'load' (table expected, got userdata)");
+    ends_with_error("load('x = 1', '=c', 't', _G)()", "c:1: assignment to undeclared global 'x'");
     expect_result("return { load('x =', '=c') == nil, (select(2, load('x =', '=c'))) }",
                   "[true,\"c:1: unexpected symbol near '<eof>'\"]");
     expect_result("return { load('\\27LJ\\2', 'c') == nil, load('return 1', 'c', 'b') == nil }",
@@ -193,6 +234,8 @@ int main(void)
         cmocka_unit_test(standard_tables_are_read_only),
         cmocka_unit_test(absent_names_say_what_to_use),
         cmocka_unit_test(what_tasks_rely_on_is_there),
+        cmocka_unit_test(endless_recursion_through_c_functions_is_an_error),
+        cmocka_unit_test(coroutines_nest_as_deep_as_in_plain_lua),
         cmocka_unit_test(code_is_loaded_from_text_only),
         cmocka_unit_test(print_logs_at_info),
         cmocka_unit_test(require_finds_bindings_and_the_lib_tree_only),

@@ -53,6 +53,9 @@ static void a_file_that_fails_is_named(void **state)
         { "error({ message = 'm' })", "t.lua: m" },
         { "while true do end", "t.lua: loading took longer than 2s" },
     };
+    struct generation *serving = generation_of_body("local n = 0 while true do n = n + 1 end");
+    lua_State *owner = interrupt_owner();
+    assert_non_null(owner);
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct snapshot snapshot;
         struct generation *generation;
@@ -61,7 +64,14 @@ static void a_file_that_fails_is_named(void **state)
         assert_false(generation_new(&host, &snapshot, &generation, &err));
         if (!strstr(err.text, texts[i][1])) fail_msg("%s -> %s", texts[i][0], err.text);
         snapshot_close(&snapshot);
+        assert_ptr_equal(interrupt_owner(), owner); /* it took the profiler, and gave it back */
     }
+    struct story story = { 0 };
+    story_start(&story, serving, (struct start){ .timeout_us = 100000 });
+    story_finish(&story);
+    assert_int_equal(story.end, END_TIMEOUT);
+    story_close(&story);
+    generation_done(serving);
 }
 
 static size_t count_descriptors(void)

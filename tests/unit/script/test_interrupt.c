@@ -14,6 +14,10 @@ static const char *const endless[] = {
     "table.sort({ 1, 2, 3 }, function(a, b) while true do end end)",
     "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do "
     "co() end",
+    "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    "while true do xpcall(error, function() while true do end end, 'x') end",
+    "xpcall(function() while true do end end, function(m) pcall(function() while true do end end) "
+    "end)",
     "local s = 0 while true do s = (s * 1103515245 + 12345) % 2147483648 if s < 0 then break end "
     "end",
 };

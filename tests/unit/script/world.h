@@ -95,6 +95,14 @@ static int bind_acquire(lua_State *L)
     return 0;
 }
 
+static struct run *held;
+static int bind_hold(lua_State *L)
+{
+    held = run_current(L);
+    run_hold(held);
+    return 0;
+}
+
 static int bind_sleep(lua_State *L) { return run_sleep(L, run_check_duration(L, 1)); }
 
 static int bind_tempdir(lua_State *L)
@@ -117,6 +125,8 @@ static int bind_open(lua_State *L)
     lua_setfield(L, -2, "sleep");
     lua_pushcfunction(L, bind_acquire);
     lua_setfield(L, -2, "acquire");
+    lua_pushcfunction(L, bind_hold);
+    lua_setfield(L, -2, "hold");
     lua_pushcfunction(L, bind_tempdir);
     lua_setfield(L, -2, "tempdir");
     lua_pushlightuserdata(L, NULL);
@@ -134,7 +144,7 @@ struct story {
     char *result, *error, *metadata;
     int64_t delay_us;
     double percent, seconds;
-    struct buf log;
+    struct buf log, progress;
     void (*after)(struct story *story); /* called from within ended */
     struct story *other;
 };
@@ -164,12 +174,21 @@ static void on_log(void *arg, struct run *run, const char *level, const char *te
     buf_add_char(&story->log, '\n');
 }
 
+static void on_progress(void *arg, struct run *run, double percent, const char *metadata)
+{
+    struct story *story = arg;
+    (void)run;
+    (void)metadata;
+    buf_addf(&story->progress, "%g ", percent);
+}
+
 static inline void story_close(struct story *story)
 {
     free(story->result);
     free(story->error);
     free(story->metadata);
     buf_close(&story->log);
+    buf_close(&story->progress);
     *story = (struct story){ 0 };
 }
 
@@ -198,7 +217,9 @@ static inline void story_start(struct story *story, struct generation *generatio
                              .params = start.params ? start.params : "{}",
                              .check_params = start.check_params,
                              .argument = start.argument };
-    struct run_events events = { .arg = story, .ended = on_ended, .log = on_log };
+    struct run_events events = {
+        .arg = story, .ended = on_ended, .progress = on_progress, .log = on_log
+    };
     spec.params_len = strlen(spec.params);
     spec.argument_len = start.argument ? strlen(start.argument) : 0;
     story->run = run_start(generation, &spec, &events);

@@ -141,6 +141,8 @@ static void nested_faults_carry_their_path(void **state)
           "{'o':{'dept':1}}",
           "o.depth: is required\n"
           "o.dept: is not a property of this object; did you mean depth?" },
+        { "{'o':{'properties':{'x':'integer'},'additionalProperties':false}}", "{'o':{'q':1}}",
+          "o.q: is not a property of this object" },
         { "{'o':{'additionalProperties':{'type':'integer'}}}", "{'o':{'a':1,'b':'x'}}",
           "o.b: must be an integer, is 'x'" },
         { "{'o':{'properties':{'n':'string'}}}", "{'o':{'n':null}}",
