@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (params_schema_from_table(text, len, size % 2 == 0, &made, &err))
         check_made(&made, text + len + 1, rest);
     else
-        require_refusal(&err);
+        require_refusal_at(&err, "param"); /* "params: line 1, ..." or "parameter x: ..." */
     if (params_schema_compile(text, len, &schema, &err))
         judge(schema, text + len + 1, rest);
     else
