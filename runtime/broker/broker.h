@@ -15,6 +15,7 @@
  *   {ns}:paused   set     names (a copy of the ledger's, so that claims need not ask it)
  *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share)
  *   {ns}:epoch    string  written by the keeper; missing or different = Redis lost data
+ *   {ns}:next     string  the epoch of a full reconcile that is under way
  *
  * Channels:
  *   {ns}:wake     a queue got hints; payload: its name
@@ -129,6 +130,9 @@ void broker_set_paused(struct broker *broker, const char *const *queues, size_t 
 typedef void broker_epoch_fn(void *arg, const char *epoch,
                              const struct err *err); /* "" when missing */
 void broker_epoch_get(struct broker *broker, broker_epoch_fn *done, void *arg);
+/* Around a full reconcile: begin notes the epoch to come, set makes it the epoch if Redis still has
+ * that note; else ERR_CONFLICT: Redis lost data meanwhile, or somebody else began one. */
+void broker_epoch_begin(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg);
 void broker_epoch_set(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg);
 
 /* Announcements: lost ones cost time, never a task. No completion. */

@@ -241,6 +241,15 @@ struct redis_script script_counts = {
                     "return answer\n",
 };
 
+/* epoch -> 1, or 0 if it is not the one that was begun */
+struct redis_script script_epoch_set = {
+    .name = "epoch set",
+    .text = PRELUDE "if call('GET', ns..':next') ~= ARGV[1] then return 0 end\n"
+                    "call('SET', ns..':epoch', ARGV[1])\n"
+                    "call('DEL', ns..':next')\n"
+                    "return 1\n",
+};
+
 /* queue...: the whole set */
 struct redis_script script_set_paused = {
     .name = "set paused",
