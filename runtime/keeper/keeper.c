@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
+#include "task/params.h"
 
 #define TICK_US       1000000
 #define STILL_US      4000000
@@ -331,7 +332,7 @@ static void on_paused(void *arg, const char *json, size_t len, const struct err 
 {
     struct keeper *keeper = arg;
     if (err || keeper->closing) return;
-    json_t *names = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    json_t *names = params_load(json, len);
     size_t count = json_array_size(names);
     const char **queues = xcalloc(count + 1, sizeof *queues);
     for (size_t i = 0; i < count; i++) queues[i] = json_string_value(json_array_get(names, i));
