@@ -6,6 +6,7 @@
 #include "io/redis_reply.h"
 #include "runtime/broker/answers.c"
 #include "runtime/broker/channels.c"
+#include "runtime/broker/examine.c"
 
 #define HINTS_MOST 10 /* per claim here */
 
@@ -73,7 +74,9 @@ static void feed(const struct redis_reply *reply, uint8_t verb)
     }
     case 4: {
         struct check_call *call = xmalloc(sizeof *call);
+        struct broker_facts facts = { 0 };
         *call = (struct check_call){ checked, NULL };
+        if (reply->type == REDIS_TEXT) read_facts(reply->text, &facts);
         on_info(call, reply, NULL);
         break;
     }
