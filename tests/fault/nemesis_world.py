@@ -12,7 +12,7 @@ import signal
 import time
 
 import ctutor
-from proxy import TO_CLIENT, TO_SERVER, Proxy
+from proxy import TO_CLIENT, TO_SERVER, StoreProxies
 
 TASKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d")
 CHANGED = "plain.lua"  # the file that reloads change
@@ -27,13 +27,7 @@ class World:
         open(self.log_path, "w").close()
         self.place.task("lib/place", "return %r\n" % self.log_path)
         self.parties = list(range(workers)) + ["clients"]
-        self.proxies = {}
-        for party in self.parties:
-            folder = self.place._folder("proxy-%s" % party)
-            os.chmod(folder, 0o755)
-            self._add_proxy(("redis", party), folder + "/redis", self.place.redis_socket)
-            self._add_proxy(("postgres", party), folder + "/.s.PGSQL.5432",
-                            self.place.postgres_dir + "/.s.PGSQL.5432")
+        self.proxies = {party: StoreProxies(self.place, "proxy-%s" % party) for party in self.parties}
         self.place.env.update(self.env_of("clients"))
         self.workers = [None] * workers
         self.down_until = [0.0] * workers
@@ -44,16 +38,8 @@ class World:
         self.versions = 0
         self.began = self.calm_since = time.monotonic()
 
-    def _add_proxy(self, key, front, back):
-        self.proxies[key] = self.place.stack.enter_context(Proxy(front, back))
-
     def env_of(self, party):
-        return {
-            "REDIS_URL": "unix://" + self.proxies["redis", party].front,
-            "DATABASE_URL": "host=%s user=postgres dbname=codeability"
-                            % os.path.dirname(self.proxies["postgres", party].front),
-            "CTUTOR_LEASE": self.lease, "CTUTOR_GRACE": "3s",
-        }
+        return {**self.proxies[party].env, "CTUTOR_LEASE": self.lease, "CTUTOR_GRACE": "3s"}
 
     def close(self):
         self.place.close()
@@ -119,8 +105,8 @@ class World:
 
     def heal(self):
         self.turn(at_once=True)
-        for proxy in self.proxies.values():
-            proxy.heal()
+        for proxies in self.proxies.values():
+            proxies.heal()
         for index in range(len(self.workers)):
             self.down_until[index] = 0
         self.note("all is healed")
@@ -175,7 +161,7 @@ class World:
 
     def _set_proxies(self, store, fault):
         parties = self.parties if fault.victim == ("all",) else fault.victim
-        proxies = [self.proxies[store, party] for party in parties]
+        proxies = [getattr(self.proxies[party], store) for party in parties]
         for proxy in proxies:
             self.modes[proxy] = fault
             set_mode(proxy, *fault.detail)

@@ -324,3 +324,20 @@ class Proxy:
                 self._cut(link)
                 return
         flow.queue.append([time.monotonic() + self._delay, data])
+
+
+class StoreProxies:
+    """Both stores of an Installation behind proxies; env: the settings that lead through them."""
+
+    def __init__(self, place, name="proxy"):
+        folder = place._folder(name)
+        os.chmod(folder, 0o755)
+        enter = place.stack.enter_context
+        self.redis = enter(Proxy(folder + "/redis", place.redis_socket))
+        self.postgres = enter(Proxy(folder + "/.s.PGSQL.5432", place.postgres_dir + "/.s.PGSQL.5432"))
+        self.env = {"REDIS_URL": "unix://" + self.redis.front,
+                    "DATABASE_URL": "host=%s user=postgres dbname=codeability" % folder}
+
+    def heal(self):
+        self.redis.heal()
+        self.postgres.heal()
