@@ -51,6 +51,7 @@ void broker_claim(struct broker *broker, const struct broker_claim *claim, broke
     args_ident(&args, claim->incarnation);
     args_ident(&args, claim->token);
     args_int(&args, claim->max);
+    args_kin(&args, claim->kin);
     for (const char *const *queue = claim->queues; *queue; queue++) args_text(&args, *queue);
     args_send(&args, broker->commands, &script_claim, broker->key, on_claimed, call);
 }

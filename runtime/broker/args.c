@@ -32,6 +32,12 @@ void args_ident(struct args *args, const struct ident *id)
     args_add(args, id->bytes, sizeof id->bytes);
 }
 
+void args_kin(struct args *args, uint64_t kin)
+{
+    char text[24];
+    args_add(args, text, (size_t)snprintf(text, sizeof text, "-%" PRIx64, kin));
+}
+
 void args_send(struct args *args, struct redis *redis, struct redis_script *script, const char *key,
                redis_done_fn *done, void *arg)
 {

@@ -15,8 +15,18 @@ struct broker_call {
     void *arg;
 };
 
+struct push {
+    broker_done_fn *done; /* may be NULL */
+    void *arg;
+    size_t open;    /* scripts without an answer */
+    struct err err; /* the first one */
+};
+
 static void on_connected(void *arg);
 static void on_lost(void *arg, const struct err *why);
+static void push_slice(struct broker *broker, const struct hint *hints, size_t count,
+                       struct push *push);
+static void on_slice_pushed(void *arg, const struct redis_reply *reply, const struct err *err);
 
 struct broker *broker_new(struct loop *loop, const struct redis_target *target,
                           const char *namespace, const struct broker_hooks *hooks)
@@ -64,7 +74,19 @@ void broker_rebuild(struct broker *broker, const char *why)
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg)
 {
-    assert(count > 0 && count <= ITEMS_MOST);
+    assert(count > 0);
+    struct push *push = xcalloc(1, sizeof *push);
+    push->done = done;
+    push->arg = arg;
+    for (size_t at = 0; at < count; at += ITEMS_MOST) {
+        size_t left = count - at;
+        push_slice(broker, hints + at, left < ITEMS_MOST ? left : ITEMS_MOST, push);
+    }
+}
+
+static void push_slice(struct broker *broker, const struct hint *hints, size_t count,
+                       struct push *push)
+{
     struct args args = { 0 };
     for (const struct hint *hint = hints; hint < hints + count; hint++) {
         args_ident(&args, &hint->id);
@@ -72,8 +94,18 @@ void broker_push(struct broker *broker, const struct hint *hints, size_t count,
         args_int(&args, rank_score(hint->priority, hint->ready_us));
         args_text(&args, hint->queue);
     }
-    args_send(&args, broker->commands, &script_push, broker->key, broker_call_done,
-              broker_call_new(done, arg));
+    push->open++;
+    args_send(&args, broker->commands, &script_push, broker->key, on_slice_pushed, push);
+}
+
+static void on_slice_pushed(void *arg, const struct redis_reply *reply, const struct err *err)
+{
+    (void)reply;
+    struct push *push = arg;
+    if (err && push->err.code == ERR_NONE) push->err = *err;
+    if (--push->open > 0) return;
+    if (push->done) push->done(push->arg, push->err.code == ERR_NONE ? NULL : &push->err);
+    free(push);
 }
 
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
@@ -86,6 +118,8 @@ void broker_settle(struct broker *broker, const struct broker_settle *settles, s
         args_ident(&args, &settle->token);
         if (settle->drop)
             args_text(&args, "");
+        else if (settle->not_mine)
+            args_kin(&args, settle->not_mine);
         else
             args_int(&args, settle->not_before_us > 0 ? (settle->not_before_us + 999) / 1000 : 0);
     }

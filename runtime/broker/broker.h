@@ -9,6 +9,8 @@
  *                         holds or, under a token of zeros, one put back with a not-before
  *   {ns}:lease    zset    16 id bytes, score = ms (Redis' TIME) at which a claimed one returns to
  *                         its queue, at the next claim of whatever queues
+ *   {ns}:skip:KIN zset    16 id bytes, score = ms at which it is forgotten: hints that claimers of
+ *                         this kin (who carry the same names) pass over, for they are not theirs
  *   {ns}:queues   set     names of queues that hold or held hints
  *   {ns}:paused   set     names (a copy of the ledger's, so that claims need not ask it)
  *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share)
@@ -60,9 +62,9 @@ void broker_rebuild(struct broker *broker, const char *why);
 /* Completion of verbs without an answer; err is NULL on success. */
 typedef void broker_done_fn(void *arg, const struct err *err);
 
-/* Push hints (any queues, 1 to 1000) and publish one wake per queue. A push replaces an older hint
- * of the id; one that is claimed with the same or later starts is left alone. done may be NULL.
- * hints are copied. */
+/* Push hints (any queues, at least one; a thousand at a time) and publish one wake per queue and
+ * thousand. A push replaces an older hint of the id; one that is claimed with the same or later
+ * starts is left alone. done may be NULL. hints are copied. */
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg);
 
@@ -70,12 +72,13 @@ void broker_push(struct broker *broker, const struct hint *hints, size_t count,
  * the next queue only once this one is empty; returns expired leases to their queues first. Fair
  * share: from each queue at most ceil(waiting / runners that claimed within 5 s); then `more` says
  * that something is left, and another claim may follow at once. Each taken hint is leased for 10 s
- * under `token`. */
+ * under `token`. What was settled as not theirs is passed over by its kin. */
 struct broker_claim {
     const struct ident *incarnation;
     const struct ident *token; /* fresh per call */
     const char *const *queues; /* NULL-terminated */
     int32_t max;
+    uint64_t kin; /* the same for all who carry the same names */
 };
 struct broker_claimed {
     const struct hint *hints; /* borrowed for the callback; best first */
@@ -90,12 +93,14 @@ void broker_claim(struct broker *broker, const struct broker_claim *claim, broke
 
 /* Settle claimed hints (1 to 1000), touching only those still held under this token: drop = true
  * forgets the hint (started, or stale); drop = false puts it back, to be seen again after
- * not_before_us from now (not due, not mine, paused). */
+ * not_before_us from now (not due, paused); not_mine: puts it back for others to claim at once, and
+ * this kin passes it over for 4 s. */
 struct broker_settle {
     struct ident id;
     struct ident token;
     bool drop;
     int64_t not_before_us;
+    uint64_t not_mine; /* a kin; 0: none */
 };
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
                    broker_done_fn *done, void *arg);

@@ -4,7 +4,7 @@
 #include "broker/broker.h"
 #include "broker/scripts.h"
 
-#define ITEMS_MOST 1000 /* per call: the scripts count on it */
+#define ITEMS_MOST ((size_t)1000) /* per script: they count on it */
 
 struct broker {
     struct loop *loop;

@@ -14,6 +14,7 @@
     "local starts_key, claimed_key, lease_key = ns..':starts', ns..':claimed', ns..':lease'\n"     \
     "local queues_key = ns..':queues'\n"                                                           \
     "local function queue_key(queue) return ns..':q:'..queue end\n"                                \
+    "local function skip_key(kin) return ns..':skip:'..string.sub(kin, 2) end\n"                   \
     "local function now_ms()\n"                                                                    \
     "  local time = call('TIME')\n"                                                                \
     "  return time[1] * 1000 + math.floor(time[2] / 1000)\n"                                       \
@@ -76,9 +77,9 @@ struct redis_script script_push = {
     "return 0\n",
 };
 
-/* incarnation, token, max, queue... -> epoch, more, then for each queue drawn from: its name, (id,
- * score)..., starts or nil of each. Popped members that are no ids are dropped: they name no task.
- */
+/* incarnation, token, max, kin, queue... -> epoch, more, then for each queue drawn from: its name,
+ * (id, score)..., starts or nil of each. Popped members that are no ids are dropped: they name no
+ * task. What the kin skips is passed over, 2000 hints deep. */
 struct redis_script script_claim = {
     .name = "claim",
     .text = PRELUDE
@@ -96,22 +97,42 @@ struct redis_script script_claim = {
     "  end\n"
     "end\n"
     "call('HLEN', claimed_key) call('HLEN', starts_key)\n"
+    "local skip = skip_key(ARGV[4])\n"
+    "local skips = call('ZCOUNT', skip, now, '+inf') > 0\n"
     "local paused = call('SCARD', ns..':paused') > 0\n"
-    "for i = 4, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
+    "for i = 5, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
     "call('ZREMRANGEBYSCORE', ns..':runners', '-inf', now - 5000)\n"
     "call('ZADD', ns..':runners', now, ARGV[1])\n"
     "local live = call('ZCARD', ns..':runners')\n"
     "put_back(back)\n"
     "run('HDEL', claimed_key, expired) run('ZREM', lease_key, expired)\n"
+    "local function take(key, most)\n"
+    "  if not skips then return call('ZPOPMIN', key, most) end\n"
+    "  local taken, ids, at = {}, {}, 0\n"
+    "  repeat\n"
+    "    local page = call('ZRANGE', key, at, at + 99, 'WITHSCORES')\n"
+    "    for n = 1, #page, 2 do\n"
+    "      local until_ms = call('ZSCORE', skip, page[n])\n"
+    "      if #ids < most and not (until_ms and tonumber(until_ms) >= now) then\n"
+    "        ids[#ids + 1] = page[n]\n"
+    "        taken[#taken + 1] = page[n] taken[#taken + 1] = page[n + 1]\n"
+    "      end\n"
+    "    end\n"
+    "    at = at + 100\n"
+    "  until #page < 200 or #ids == most or at == 2000\n"
+    "  run('ZREM', key, ids)\n"
+    "  return taken\n"
+    "end\n"
     "local left, more = tonumber(ARGV[3]), 0\n"
-    "for i = 4, #ARGV do\n"
+    "for i = 5, #ARGV do\n"
     "  local queue = ARGV[i]\n"
     "  local key = queue_key(queue)\n"
     "  local waiting = call('ZCARD', key)\n"
     "  if waiting > 0 and not (paused and call('SISMEMBER', ns..':paused', queue) == 1) then\n"
     "    local share = math.min(left, math.max(1, math.ceil(waiting / live)))\n"
-    "    if share > 0 then\n"
-    "      local taken, ids, claims, leases = call('ZPOPMIN', key, share), {}, {}, {}\n"
+    "    local ids, claims, leases = {}, {}, {}\n"
+    "    local taken = share > 0 and take(key, share) or {}\n"
+    "    if #taken > 0 then\n"
     "      for at = 1, #taken, 2 do\n"
     "        local id = taken[at]\n"
     "        ids[#ids + 1] = id\n"
@@ -123,16 +144,17 @@ struct redis_script script_claim = {
     "      run('HSET', claimed_key, claims) run('ZADD', lease_key, leases)\n"
     "      answer[#answer + 1] = queue answer[#answer + 1] = taken\n"
     "      answer[#answer + 1] = call('HMGET', starts_key, unpack(ids))\n"
-    "      left = left - share\n"
+    "      left = left - #ids\n"
     "    end\n"
-    "    if waiting > share then more = 1 break end\n"
+    "    if waiting > share and #ids == share then more = 1 break end\n"
     "  end\n"
     "end\n"
     "answer[2] = more\n"
     "return answer\n",
 };
 
-/* (id, token, "" to forget or the milliseconds until it may be seen again)... */
+/* (id, token, "" to forget or the milliseconds until it may be seen again or the kin that shall
+ * pass it over)... */
 struct redis_script script_settle = {
     .name = "settle",
     .text = PRELUDE "call('HLEN', starts_key) call('ZCARD', lease_key) call('SCARD', queues_key)\n"
@@ -141,13 +163,20 @@ struct redis_script script_settle = {
                     "local held = call('HMGET', claimed_key, unpack(ids))\n"
                     "local now = now_ms()\n"
                     "local freed, gone, parked, leases, back = {}, {}, {}, {}, {}\n"
+                    "local kins, woken = {}, {}\n"
                     "for n, id in ipairs(ids) do\n"
                     "  local claim, token, wait = held[n], ARGV[n * 3 - 1], ARGV[n * 3]\n"
                     "  if claim and string.sub(claim, 1, 16) == token then\n"
                     "    if wait == '' then\n"
                     "      freed[#freed + 1] = id gone[#gone + 1] = id\n"
-                    "    elseif wait == '0' then\n"
+                    "    elseif wait == '0' or string.sub(wait, 1, 1) == '-' then\n"
                     "      local score, queue = place_of(claim)\n"
+                    "      if wait ~= '0' then\n"
+                    "        if not kins[wait] then call('ZCARD', skip_key(wait)) end\n"
+                    "        local skips = kins[wait] or {}\n"
+                    "        kins[wait] = skips woken[queue] = true\n"
+                    "        skips[#skips + 1] = now + 4000 skips[#skips + 1] = id\n"
+                    "      end\n"
                     "      freed[#freed + 1] = id back[#back + 1] = { score, queue, id }\n"
                     "    else\n"
                     "      parked[#parked + 1] = id\n"
@@ -160,6 +189,12 @@ struct redis_script script_settle = {
                     "run('HDEL', starts_key, gone)\n"
                     "run('HSET', claimed_key, parked) run('ZADD', lease_key, leases)\n"
                     "put_back(back)\n"
+                    "for kin, skips in pairs(kins) do\n"
+                    "  call('ZREMRANGEBYSCORE', skip_key(kin), '-inf', now)\n"
+                    "  call('ZADD', skip_key(kin), unpack(skips))\n"
+                    "  call('PEXPIRE', skip_key(kin), 4000)\n"
+                    "end\n"
+                    "for queue in pairs(woken) do call('PUBLISH', ns..':wake', queue) end\n"
                     "return 0\n",
 };
 

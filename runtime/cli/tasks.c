@@ -1,8 +1,10 @@
 /* tasks.c: `tasks` and `tasks show`: the catalogue, as the workers' newest load defined it. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/entry.h"
@@ -20,6 +22,7 @@ static void print_task(struct app *app, const json_t *task);
 static void print_parameters(struct app *app, const json_t *schema);
 static void describe(struct buf *out, const json_t *words);
 static void add_retries(struct buf *out, const json_t *retries);
+static void add_duration(struct buf *out, const json_t *seconds);
 static void add_field(struct buf *out, const char *label, const char *text);
 
 const struct command command_tasks = {
@@ -95,8 +98,7 @@ static void add_task(struct table *table, const json_t *task)
     size_t workers = json_array_size(json_object_get(task, "workers"));
     table_cell(table, member_text(task, "name"));
     table_cell(table, *queue ? queue : "by priority");
-    if (json_is_number(timeout))
-        output_add_span(&cell, (int64_t)(json_number_value(timeout) * 1e6));
+    if (json_is_number(timeout)) add_duration(&cell, timeout);
     table_cell(table, buf_text(&cell));
     buf_clear(&cell);
     buf_addf(&cell, "%lld", (long long)json_integer_value(retries));
@@ -159,8 +161,7 @@ static void print_task(struct app *app, const json_t *task)
     buf_addf(&text, "%lld", (long long)json_integer_value(json_object_get(task, "priority")));
     add_field(&out, "priority", buf_text(&text));
     buf_clear(&text);
-    if (json_is_number(timeout))
-        output_add_span(&text, (int64_t)(json_number_value(timeout) * 1e6));
+    if (json_is_number(timeout)) add_duration(&text, timeout);
     add_field(&out, "timeout", text.len ? buf_text(&text) : "none");
     buf_clear(&text);
     add_retries(&text, json_object_get(task, "retries"));
@@ -237,10 +238,18 @@ static void add_retries(struct buf *out, const json_t *retries)
     buf_addf(out, "%lld", most);
     if (!most) return;
     buf_addf(out, ", %s back-off from ", member_text(retries, "backoff"));
-    output_add_span(out, (int64_t)(json_number_value(json_object_get(retries, "base")) * 1e6));
+    add_duration(out, json_object_get(retries, "base"));
     buf_add_text(out, " to ");
-    output_add_span(out, (int64_t)(json_number_value(json_object_get(retries, "cap")) * 1e6));
+    add_duration(out, json_object_get(retries, "cap"));
     if (json_is_true(json_object_get(retries, "jitter"))) buf_add_text(out, ", jitter");
+}
+
+/* As a task file would write it. */
+static void add_duration(struct buf *out, const json_t *seconds)
+{
+    char *text = duration_text(llround(json_number_value(seconds) * 1e6));
+    buf_add_text(out, text);
+    free(text);
 }
 
 static void add_field(struct buf *out, const char *label, const char *text)

@@ -38,6 +38,7 @@ enum setting {
     SET_MAX_PARAMS,
     SET_MAX_RESULT,
     SET_MAX_WAITING,
+    SET_MEMORY,
     SETTING_COUNT
 };
 
@@ -57,8 +58,8 @@ struct setting_info {
     enum setting_type type;
     const char *default_text; /* as a user would write it; NULL: none */
     const char *choices;      /* "error warn info debug", or NULL */
-    const char *word; /* also allowed: "forever" and "false" (a duration of -1), "cores" (their
-                         number); or NULL */
+    const char *word; /* also allowed: "forever" and "false" (a duration of -1), "unlimited" (a size
+                         of -1), "cores" (their number); or NULL */
     int64_t min, max; /* of ints, sizes and durations (in microseconds) */
     bool secret;      /* masked in `help config`, logs and errors */
     const char *help;

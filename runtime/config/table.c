@@ -113,7 +113,7 @@ const struct setting_info setting_table[SETTING_COUNT] = {
     [SET_LEASE] = { .variable = "CTUTOR_LEASE",
                     .type = SETTING_DURATION,
                     .default_text = "15s",
-                    .min = 100 * MS_US,
+                    .min = 3 * SECOND_US, /* its supervisor ticks once a second */
                     .max = 3600 * SECOND_US,
                     .help = "silence after which a worker counts as dead and its tasks run again" },
     [SET_GRACE] = { .variable = "CTUTOR_GRACE",
@@ -145,4 +145,12 @@ const struct setting_info setting_table[SETTING_COUNT] = {
                           .min = 1,
                           .max = INT64_C(1000000000),
                           .help = "tasks that may wait in one queue before it refuses more" },
+    [SET_MEMORY] = { .variable = "CTUTOR_MEMORY",
+                     .type = SETTING_SIZE,
+                     .default_text = "unlimited",
+                     .word = "unlimited",
+                     .min = 16 * MIB,
+                     .max = 1024 * 1024 * MIB,
+                     .help =
+                         "memory of a runner; at 80 % of it the runner drains and is replaced" },
 };

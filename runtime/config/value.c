@@ -79,6 +79,10 @@ static bool parse_size(const struct setting_info *info, const char *text, int64_
                        struct err *err)
 {
     const char *at = text;
+    if (info->word && strcmp(text, info->word) == 0) {
+        *number = -1;
+        return true;
+    }
     if (take_digits(&at, number)) {
         static const char letters[] = "KMG";
         const char *letter = *at ? strchr(letters, *at) : NULL;
@@ -89,8 +93,9 @@ static bool parse_size(const struct setting_info *info, const char *text, int64_
         if (*at == '\0' && fits && *number >= info->min) return true;
     }
     return err_set(err, ERR_INPUT,
-                   "must be a number of bytes, also with K, M or G (1M), from %lldK to %lldM",
-                   (long long)(info->min >> 10), (long long)(info->max >> 20));
+                   "must be a number of bytes, also with K, M or G (1M), from %lldK to %lldM%s%s",
+                   (long long)(info->min >> 10), (long long)(info->max >> 20),
+                   info->word ? ", or the word " : "", info->word ? info->word : "");
 }
 
 static bool parse_duration(const struct setting_info *info, const char *text, int64_t *number,

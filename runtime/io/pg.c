@@ -46,6 +46,7 @@ struct pg *pg_new(struct loop *loop, const struct pg_options *options, const str
     loop_defer_init(&pg->work, on_work);
     timer_init(loop, &pg->state_timer, on_state_timer);
     timer_init(loop, &pg->deadline_timer, on_deadline);
+    timer_be_patient(&pg->deadline_timer);
     pg->state_timer.handle.data = pg->deadline_timer.handle.data = pg;
     pg->users = 2;
     pg_address_init(pg, options->conninfo);

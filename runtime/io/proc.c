@@ -238,7 +238,7 @@ static bool is_program(const char *file)
  * after the change of directory. */
 static bool find_program(const struct proc_options *options, char **file, struct err *err)
 {
-    const char *name = options->argv[0];
+    const char *name = options->file != NULL ? options->file : options->argv[0];
     if (strchr(name, '/') != NULL) {
         *file = xstrdup(name);
         return true;

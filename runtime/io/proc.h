@@ -34,6 +34,7 @@ struct proc_exit {
 
 struct proc_options {
     const char *const *argv; /* argv[0] is looked up in `path` unless it holds a slash */
+    const char *file;        /* or this is started, whatever argv[0] says; NULL: argv[0] */
     const char *const *env;  /* "NAME=value", NULL-terminated; NULL: empty environment */
     const char
         *path; /* search list; NULL: /usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin */

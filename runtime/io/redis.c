@@ -73,6 +73,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_target *target,
     loop_defer_init(&redis->tell, on_tell);
     timer_init(loop, &redis->step, on_step);
     timer_init(loop, &redis->deadline, on_deadline);
+    timer_be_patient(&redis->deadline);
     redis->open_timers = 2;
     err_set(&redis->why, ERR_STORE, "not connected yet");
     redis_connect(redis);
@@ -123,7 +124,10 @@ void redis_free(struct redis *redis)
 
 bool redis_is_up(const struct redis *redis) { return redis->state == REDIS_UP; }
 
-void redis_rebuild(struct redis *redis, const char *why) { redis_drop_because(redis, why); }
+void redis_rebuild(struct redis *redis, const char *why)
+{
+    if (redis->state != REDIS_DOWN) redis_drop_because(redis, why);
+}
 
 void redis_send(struct redis *redis, const struct redis_command *command, redis_done_fn *done,
                 void *arg)

@@ -23,6 +23,7 @@ static const struct {
 
 static struct redis_call *call_new(const struct redis_command *command, redis_done_fn *done,
                                    void *arg);
+static const char *cause_of(const char *error);
 static bool begins_with_word(const char *text, const char *word);
 
 struct redis_call *redis_call_new(const struct redis_command *command, redis_done_fn *done,
@@ -78,13 +79,22 @@ bool redis_call_judge(const struct redis_call *call, const char *error, const ch
                       struct err *err)
 {
     for (size_t i = 0; i < COUNT_OF(troubles); i++) {
-        if (!begins_with_word(error, troubles[i].word)) continue;
+        if (!begins_with_word(cause_of(error), troubles[i].word)) continue;
         err_set(err, ERR_STORE, "Redis (%s) answered: %s", server, error);
         return troubles[i].ask_elsewhere;
     }
     err_set(err, ERR_INTERNAL, "Redis (%s) answered%s%s: %s", server, call->script ? " to " : "",
             call->script ? call->script->name : "", error);
     return false;
+}
+
+/* Before version 7 what stops a command within a script is named behind where it happened: "ERR
+ * Error running script (call to f_..): @user_script:4: @user_script: 4: -OOM command not ..." */
+static const char *cause_of(const char *error)
+{
+    const char *cause = strstr(error, ": -");
+    bool is_wrapped = strncmp(error, "ERR Error running script", 24) == 0;
+    return is_wrapped && cause ? cause + 3 : error;
 }
 
 static bool begins_with_word(const char *text, const char *word)

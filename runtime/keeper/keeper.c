@@ -62,6 +62,7 @@ struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broke
     keeper->options = *options;
     keeper->seen_counter = -1;
     keeper->full_priority = -1;
+    keeper->look_from_us = INT64_MAX;
     keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
     keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
     keeper->absent_walk =
@@ -105,6 +106,12 @@ void keeper_free(struct keeper *keeper)
 }
 
 bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
+
+/* Postgres' clock, as far as the last page told. */
+static int64_t ledger_now_us(const struct keeper *keeper)
+{
+    return clock_wall_us() + keeper->skew_us;
+}
 
 /* ---- election ---- */
 
@@ -181,10 +188,7 @@ static void duties(struct keeper *keeper)
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints)
 {
     if (keeper->closing) return;
-    for (size_t at = 0; at < hints->count; at += 1000) {
-        size_t count = hints->count - at < 1000 ? hints->count - at : 1000;
-        broker_push(keeper->broker, hints->hints + at, count, NULL, NULL);
-    }
+    if (hints->count) broker_push(keeper->broker, hints->hints, hints->count, NULL, NULL);
     if (hints->next_run_at_us) keeper_wake(keeper, hints->next_run_at_us);
 }
 
@@ -275,19 +279,23 @@ static void round_of_duties(struct keeper *keeper)
     ledger_paused(keeper->ledger, on_paused, keeper);
     if (keeper->absent_walk.running) return;
     keeper->absent_walk.cursor.priority = -1;
-    keeper->absent_walk.cursor.until_us = clock_wall_us() - GIVE_THEM_US;
+    keeper->absent_walk.cursor.until_us = ledger_now_us(keeper) - GIVE_THEM_US;
     keeper->absent_walk.pages_left = PAGES_A_ROUND;
     walk_start(&keeper->absent_walk);
 }
 
-/* It reads all that waits: as often as the grace asks for, twice a minute at most for a long one.
- */
+/* It reads all that waits, so with millions waiting not in every round: it may take a twentieth of
+ * Postgres' time, unless the grace asks for more. */
 static void look_for_unknown(struct keeper *keeper)
 {
-    int64_t every_us = keeper->options.unknown_grace_us / 4, now_us = clock_boot_us();
-    if (every_us > UNKNOWN_US) every_us = UNKNOWN_US;
+    int64_t every_us = keeper->unknown_took_us * 20, now_us = clock_boot_us();
+    if (every_us > UNKNOWN_US || !every_us) every_us = UNKNOWN_US;
+    if (every_us > keeper->options.unknown_grace_us / 4) {
+        every_us = keeper->options.unknown_grace_us / 4;
+    }
     if (now_us - keeper->unknown_us < every_us) return;
     keeper->unknown_us = now_us;
+    keeper->unknown_took_us = 0;
     ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
                    on_unknown, keeper);
 }
@@ -299,8 +307,11 @@ static void on_swept(void *arg, const struct ledger_hints *hints, const struct e
 
 static void on_unknown(void *arg, int64_t count, bool unknown, const struct err *err)
 {
-    (void)arg, (void)unknown;
-    if (!err && count)
+    struct keeper *keeper = arg;
+    (void)unknown;
+    if (err || keeper->closing) return;
+    keeper->unknown_took_us = clock_boot_us() - keeper->unknown_us + 1;
+    if (count)
         log_warn("%lld tasks ended as unknown_task: no living worker carries them",
                  (long long)count);
 }
@@ -328,9 +339,10 @@ static void on_absent_done(struct walk *walk, bool ok, bool exhausted)
         return;
     }
     if (keeper->recent_walk.running) return;
-    keeper->recent_walk.cursor = (struct due_cursor){ .run_at_us = clock_wall_us() - RECENT_US,
-                                                      .priority = -1,
-                                                      .until_us = walk->cursor.until_us };
+    keeper->recent_walk.cursor =
+        (struct due_cursor){ .run_at_us = ledger_now_us(keeper) - RECENT_US,
+                             .priority = -1,
+                             .until_us = walk->cursor.until_us };
     keeper->recent_walk.pages_left = PAGES_A_ROUND;
     walk_start(&keeper->recent_walk);
 }
@@ -367,12 +379,15 @@ static void on_pruned(void *arg, const char *json, size_t len, const struct err 
 
 void keeper_wake(struct keeper *keeper, int64_t run_at_us)
 {
+    int64_t now_us = ledger_now_us(keeper);
+    int64_t from_us = run_at_us ? run_at_us : now_us - RECENT_US;
     if (!keeper->leads || keeper->closing) return;
+    if (from_us < keeper->look_from_us) keeper->look_from_us = from_us;
     if (keeper->due_walk.running) {
         keeper->look_again = true;
         return;
     }
-    int64_t wait_us = run_at_us ? run_at_us - clock_wall_us() - keeper->skew_us : 0;
+    int64_t wait_us = run_at_us ? run_at_us - now_us : 0;
     if (uv_is_active((uv_handle_t *)&keeper->due.handle)) {
         int64_t left_us = (int64_t)uv_timer_get_due_in(&keeper->due.handle) * 1000;
         if (left_us <= wait_us) return;
@@ -380,12 +395,19 @@ void keeper_wake(struct keeper *keeper, int64_t run_at_us)
     timer_start(&keeper->due, wait_us > 0 ? wait_us : 0);
 }
 
+/* Goes on where it stopped. Its cursor moves back for what was written behind it: of that a wake
+ * tells, or else the round of absent hints finds it. */
 static void on_due_timer(struct timer *timer)
 {
     struct keeper *keeper = container_of(timer, struct keeper, due);
+    struct due_cursor *cursor = &keeper->due_walk.cursor;
     if (!keeper->leads || keeper->due_walk.running) return;
-    keeper->due_walk.cursor.priority = -1;
-    keeper->due_walk.cursor.delayed_only = true;
+    if (keeper->look_from_us <= cursor->run_at_us) {
+        *cursor = (struct due_cursor){ .run_at_us = keeper->look_from_us };
+    }
+    keeper->look_from_us = INT64_MAX;
+    cursor->priority = -1;
+    cursor->delayed_only = true;
     keeper->due_walk.pages_left = ALL_PAGES;
     walk_start(&keeper->due_walk);
 }
@@ -399,9 +421,6 @@ static void on_due_done(struct walk *walk, bool ok, bool exhausted)
         timer_start(&keeper->due, TICK_US);
         return;
     }
-    /* Rows may yet appear a little behind the cursor: their transaction took its time. */
-    walk->cursor.run_at_us = walk->now_us - RECENT_US;
-    memset(&walk->cursor.id, 0, sizeof walk->cursor.id);
     if (keeper->look_again) {
         keeper->look_again = false;
         timer_start(&keeper->due, 0);

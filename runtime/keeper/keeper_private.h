@@ -53,9 +53,11 @@ struct keeper {
     char seen_epoch[64];
     bool epoch_asked;
     int64_t round_us, unknown_us, hour_us; /* when they were last begun */
+    int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
     int32_t full_priority; /* of the full reconcile: 10 down to 0; -1: none runs */
     bool look_again;       /* a wake came while the due walk ran */
+    int64_t look_from_us;  /* rows may have appeared from here on, behind the due walk's cursor */
     struct pulse pulse;
 };
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints);

@@ -54,6 +54,8 @@ static void put_finishes(struct pg_params *params, const struct finish *items, s
     " ELSE " r ".progress_at END"
 #define TOLD_ERROR                                                                                 \
     "l.error::jsonb || jsonb_build_object('attempt', l.starts, 'at', time_word(now()))"
+/* A release of what may never run twice is its end. */
+#define IS_GIVEN_UP "l.became = 4 AND l.ended = 'released'"
 #define ME "(SELECT w.name FROM workers w WHERE w.incarnation = $1)"
 
 static const struct pg_statement FINISH_SUCCESS = {
@@ -77,7 +79,10 @@ static const struct pg_statement FINISH = {
     "finish",
     "WITH l AS MATERIALIZED ("
     " SELECT a.*, f.n, f.ended, f.result, f.error, f.percent_now, f.metadata_now,"
-    "  CASE WHEN a.cancel_at IS NOT NULL AND f.became <> 3 THEN 5 ELSE f.became END AS became,"
+    "  CASE WHEN a.cancel_at IS NOT NULL AND f.became <> 3 THEN 5"
+    "   WHEN f.ended = 'released'"
+    "    AND (SELECT t.max_losses FROM tasks t WHERE t.id = a.id) = 0 THEN 4"
+    "   ELSE f.became END AS became,"
     "  a.cancel_at IS NOT NULL AND f.became NOT IN (3, 5) AS is_revoked,"
     "  CASE WHEN a.cancel_at IS NULL OR f.became = 3 THEN f.hook END AS hook,"
     "  a.failures + f.spends::int4 AS failures_now,"
@@ -90,6 +95,8 @@ static const struct pg_statement FINISH = {
     " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
     " SELECT l.id, l.round, l.starts, l.claim_id, l.became, l.result::jsonb,"
     "  CASE WHEN l.is_revoked THEN make_error('cancelled', 'cancelled while it ran', l.starts)"
+    "   WHEN " IS_GIVEN_UP " THEN make_error('worker_lost', 'its worker stopped while it ran, and"
+    " max_losses = 0 forbids another start', l.starts)"
     "   ELSE " TOLD_ERROR " END,"
     "  l.failures_now, l.losses, " LAST_PERCENT("l") ", l.run_at, l.started_at,"
     "  clock_timestamp(), l.cancel_at, " LAST_PROGRESS("l") ", " ME ", l.version,"
@@ -107,7 +114,10 @@ static const struct pg_statement FINISH = {
     "  l.version, " TOLD_ERROR " FROM l WHERE l.became < 3), "
     "k AS ("
     " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
-    " SELECT l.id, l.round, l.starts, l.hook, l.name, $1 FROM l WHERE l.hook IS NOT NULL) "
+    " SELECT l.id, l.round, l.starts, l.hook, l.name, $1 FROM l WHERE l.hook IS NOT NULL"
+    " UNION ALL"
+    " SELECT l.id, l.round, l.starts, 'failure', l.name, NULL FROM l"
+    "  JOIN catalogue c ON c.name = l.name AND c.on_failure WHERE " IS_GIVEN_UP ") "
     "SELECT l.n::int4, l.became, CASE WHEN l.became < 3 THEN l.id END, l.starts,"
     " l.priority::int4, micros(l.run_next), l.queue, l.run_next <= clock_timestamp() FROM l"
 };
@@ -116,7 +126,8 @@ static const struct pg_statement LOOK = {
     "SELECT f.n::int4, o.status::int4, NULL::uuid, 0, 0, 0::int8, NULL::text, false "
     "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM outcomes o"
     " WHERE o.id = f.id AND o.claim_id = f.claim" ALONE ") o "
-    "WHERE o.status = f.became OR o.status = 5 AND f.became <> 3 "
+    "WHERE o.status = f.became OR o.status = 5 AND f.became <> 3"
+    " OR o.status = 4 AND f.ended = 'released' "
     "UNION ALL "
     "SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue,"
     " coalesce(a.run_at <= now(), false) "

@@ -12,7 +12,7 @@ static const struct pg_statement TAKE = {
     " ORDER BY h.id LIMIT $3 FOR UPDATE OF h SKIP LOCKED), "
     "u AS ("
     " UPDATE hooks_owed h SET owner = $1 FROM m"
-    " WHERE h.id = m.id AND h.attempt = m.attempt AND h.event = m.event) "
+    " WHERE h.id = m.id AND h.round = m.round AND h.attempt = m.attempt AND h.event = m.event) "
     "SELECT coalesce(json_agg(row_to_json(r)), '[]')::text FROM ("
     " SELECT m.id, m.attempt, m.event, m.name, t.queue, t.priority,"
     "  coalesce(o.failures, a.failures) AS failures, t.retry_max + 1 AS max_attempts,"
@@ -29,7 +29,10 @@ static const struct pg_statement TAKE = {
 };
 static const struct pg_statement DONE = {
     "hook_done",
-    "WITH d AS (DELETE FROM hooks_owed WHERE id = $1 AND attempt = $2 AND event = $3 RETURNING 1) "
+    "WITH d AS ("
+    " DELETE FROM hooks_owed WHERE id = $1 AND attempt = $2 AND event = $3 AND round = ("
+    "  SELECT min(h.round) FROM hooks_owed h WHERE h.id = $1 AND h.attempt = $2 AND h.event = $3)"
+    " RETURNING 1) "
     "SELECT count(*) FROM d"
 };
 /* clang-format on */

@@ -172,7 +172,8 @@ struct finish {
 enum finish_verdict { FINISH_DONE, FINISH_FENCED };
 struct finished {
     enum finish_verdict verdict;
-    enum task_status status; /* as written: REVOKED when a cancel was pending */
+    enum task_status status; /* as written: REVOKED when a cancel was pending, FAILURE (worker_lost)
+                                for a release of what may never run twice (max_losses = 0) */
     struct hint hint;
     bool due;
     int64_t run_at_us;
@@ -192,6 +193,7 @@ void ledger_finish(struct ledger *ledger, const struct ident *incarnation,
  * result, error, round}], times as microseconds. */
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
                        const char *const *names, int32_t max, ledger_json_fn *done, void *arg);
+/* Clears one mark, the oldest: after several rounds without a start there may be one of each. */
 void ledger_hook_done(struct ledger *ledger, const struct ident *id, int32_t attempt,
                       const char *event, ledger_done_fn *done, void *arg);
 
@@ -239,8 +241,8 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
  * culprit (zero: none) charged a loss, or with culprit_timeout a failure of kind timeout, after its
  * back-off; budgets used up: FAILURE worker_lost / timeout (+ hook mark without owner); cancel_at
  * set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost. Repeating it is harmless.
- * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper), and then
- * rows count as unwitnessed. */
+ * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper). Then, and
+ * when its supervisor is dead too (declare that one first), rows count as unwitnessed. */
 struct death {
     struct ident incarnation;
     struct ident culprit_claim;
@@ -253,8 +255,8 @@ void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledge
  * one). */
 void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
                         ledger_done_fn *done, void *arg);
-/* Living incarnations of this host and boot: JSON [{incarnation, supervisor, pid, pid_start}] (a
- * new supervisor looks for corpses). */
+/* Living incarnations of this host and boot: JSON [{incarnation, supervisor, name, pid,
+ * pid_start}] (a new supervisor looks for corpses). */
 void ledger_workers_of_host(struct ledger *ledger, const char *host, const char *boot_id,
                             ledger_json_fn *done, void *arg);
 

@@ -93,7 +93,8 @@ const char schema_ends[] =
     "    RETURN NEXT;\n"
     "  END LOOP;\n"
     "END $$;\n"
-    /* seen: the counter that was watched standing still; -1: the end was seen itself.
+    /* seen: the counter that was watched standing still; -1: the end was seen itself,
+     * unless by whoever found the corpse after the supervisor had died too.
      * Repeating it finds the worker dead already and its rows gone. */
     "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, culprit_timeout boolean, seen bigint)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
@@ -101,6 +102,7 @@ const char schema_ends[] =
     "SET enable_seqscan = on AS $$\n"
     "DECLARE\n"
     "  ids uuid[];\n"
+    "  is_orphan boolean;\n"
     "BEGIN\n"
     "  PERFORM FROM workers w WHERE w.incarnation = dead\n"
     "    AND (w.state <> 'alive' OR seen < 0 OR w.heartbeat = seen) FOR UPDATE;\n"
@@ -111,7 +113,10 @@ const char schema_ends[] =
     "      WHEN seen < 0 AND culprit IS NULL AND cardinality(ids) = 0 THEN 'gone'\n"
     "      ELSE 'dead' END\n"
     "    WHERE w.incarnation = dead AND w.state = 'alive';\n"
-    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, culprit_timeout, seen >= 0);\n"
+    "  is_orphan := EXISTS (SELECT FROM workers w JOIN workers s ON s.incarnation = w.supervisor\n"
+    "              WHERE w.incarnation = dead AND s.state <> 'alive');\n"
+    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, culprit_timeout,\n"
+    "              is_orphan OR seen >= 0);\n"
     "END $$;\n"
     /* A start may commit after its owner died: whoever ended is looked at until no
      * statement of it can be under way any more. Then waiting rows past their expiry. */

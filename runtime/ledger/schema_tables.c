@@ -64,7 +64,7 @@ const char schema_tables[] =
     /* Hooks that must still run, and the incarnation that will. */
     "CREATE TABLE hooks_owed (\n"
     "  id uuid, round integer NOT NULL, attempt integer, event text,\n"
-    "  name text NOT NULL, owner uuid, PRIMARY KEY (id, attempt, event)\n"
+    "  name text NOT NULL, owner uuid, PRIMARY KEY (id, round, attempt, event)\n"
     ");\n"
     /* Incarnations: supervisors (supervisor IS NULL) and their runners. */
     "CREATE TABLE workers (\n"
@@ -79,10 +79,14 @@ const char schema_tables[] =
     ") WITH (fillfactor = 50);\n"
     "CREATE UNIQUE INDEX workers_name ON workers (name)\n"
     "  WHERE supervisor IS NULL AND state = 'alive';\n"
-    /* A removed entry stays, for the secrets of the tasks that were submitted with it. */
+    /* A removed entry stays: its tasks may yet end, and owe a hook. */
     "CREATE TABLE catalogue (\n"
     "  name text PRIMARY KEY, entry json NOT NULL, secrets text[],\n"
     "  on_failure boolean NOT NULL, removed boolean NOT NULL DEFAULT false\n"
+    ");\n"
+    /* What a task was submitted with stays secret, whatever its name is published with later. */
+    "CREATE TABLE secrets (\n"
+    "  name text, schema_hash text, secrets text[] NOT NULL, PRIMARY KEY (name, schema_hash)\n"
     ");\n"
     "CREATE TABLE load_errors (\n"
     "  supervisor uuid, file text, error text NOT NULL,\n"

@@ -60,7 +60,7 @@ static const struct pg_statement GONE = {
 static const struct pg_statement OF_HOST = {
     "workers_of_host",
     "SELECT coalesce(json_agg(row_to_json(r)), '[]')::text FROM ("
-    " SELECT incarnation, supervisor, pid, pid_start FROM workers"
+    " SELECT incarnation, supervisor, name, pid, pid_start FROM workers"
     " WHERE state = 'alive' AND host = $1 AND boot_id = $2 ORDER BY started_at) r"
 };
 /* clang-format on */

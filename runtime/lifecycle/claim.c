@@ -18,7 +18,7 @@
 #define START_BATCH      500
 #define POLL_US          1000000 /* a lost wake-up costs no more */
 #define REPEAT_US        200000  /* a start without an answer */
-#define CLAIM_OVERDUE_US 5000000 /* both stores up and no claim answered for this long: rebuild */
+#define CLAIM_OVERDUE_US 5000000 /* Redis' client gives a command this long */
 #define REBUILDS_MAX     3
 
 struct held_hint {
@@ -36,17 +36,19 @@ struct claimer {
     struct claimer_owner owner;
     struct carried *carried;
     size_t carried_count;
+    uint64_t kin; /* of the names carried */
     struct batch starts;
     struct timer poll;
     struct defer wake;
     int32_t held;    /* hints taken and not yet started or given back */
     int32_t asked;   /* upper bound of what the claim in flight may bring */
+    bool woken;      /* while that claim was in flight: it may have looked too early */
     size_t settling; /* broker_settle calls without an answer */
     bool stopped, closing;
     char epoch[64];
     int64_t last_ok_us;
-    int64_t unanswered_us; /* since then claims go out and nothing comes back; 0: all is well */
-    int rebuilds;
+    int64_t asked_us; /* when the claim in flight went out */
+    int unanswered;   /* claims in a row, each on a new connection */
     bool complained;
 };
 
@@ -60,14 +62,16 @@ struct start_flight {
     size_t count;
     struct held_hint **hints;
     struct timer repeat;
+    uint64_t kin; /* as of the statement: a reload may come before its answer */
     bool unknown; /* it may have committed: from now on only an answer ends it */
 };
 
+static uint64_t kin_of(const struct carried *carried, size_t count);
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
-static void check_overdue(struct claimer *claimer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
 static void claim_failed(struct claimer *claimer, const struct err *err);
+static void claim_unanswered(struct claimer *claimer);
 static void flush_starts(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct start_flight *flight);
 static void on_started(void *arg, const struct started *started, size_t count, bool owner_alive,
@@ -125,6 +129,28 @@ void claimer_set_carried(struct claimer *claimer, const struct carried *carried,
         claimer->carried[i].name = xstrdup(carried[i].name);
         claimer->carried[i].version = xstrdup(carried[i].version);
     }
+    claimer->kin = kin_of(carried, count);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct carried *)a)->name, ((const struct carried *)b)->name);
+}
+
+/* A hash (FNV-1a) of the names, whatever their order; never 0. */
+static uint64_t kin_of(const struct carried *carried, size_t count)
+{
+    struct carried *sorted = xcalloc(count ? count : 1, sizeof *sorted);
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < count; i++) sorted[i] = carried[i];
+    qsort(sorted, count, sizeof *sorted, by_name);
+    for (size_t i = 0; i < count; i++) {
+        const char *at = sorted[i].name;
+        do hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
+        while (*at++);
+    }
+    free(sorted);
+    return hash ? hash : 1;
 }
 
 static void free_carried(struct claimer *claimer)
@@ -158,34 +184,16 @@ static void on_poll(struct timer *timer)
 {
     struct claimer *claimer = container_of(timer, struct claimer, poll);
     timer_start(timer, POLL_US);
-    check_overdue(claimer);
     claimer_wake(claimer);
-}
-
-/* A connection may look well and deliver nothing: the next claim after a store's return must be
- * answered within 5 s. */
-static void check_overdue(struct claimer *claimer)
-{
-    int64_t now_us = clock_boot_us();
-    if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) {
-        claimer->unanswered_us = 0;
-        return;
-    }
-    if (!claimer->unanswered_us || now_us - claimer->unanswered_us < CLAIM_OVERDUE_US) return;
-    claimer->unanswered_us = 0;
-    if (++claimer->rebuilds > REBUILDS_MAX) {
-        claimer->owner.stuck(claimer->owner.arg);
-        return;
-    }
-    log_warn("claims are not answered although Redis is up: rebuilding the connection (%d of %d)",
-             claimer->rebuilds, REBUILDS_MAX);
-    broker_rebuild(claimer->broker, "claims are not answered");
 }
 
 static void on_wake(struct defer *defer)
 {
     struct claimer *claimer = container_of(defer, struct claimer, wake);
-    if (claimer->stopped || claimer->asked || !claimer->carried_count) return;
+    claimer->woken = claimer->asked > 0;
+    if (claimer->stopped || claimer->asked) return;
+    if (!claimer->carried_count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+    if (!claimer->carried_count) return;
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
     int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
     if (room <= 0) return;
@@ -193,12 +201,13 @@ static void on_wake(struct defer *defer)
     struct broker_claim claim = { .incarnation = &claimer->incarnation,
                                   .token = &token,
                                   .queues = claimer->queues,
-                                  .max = room < CLAIM_BATCH ? room : CLAIM_BATCH };
+                                  .max = room < CLAIM_BATCH ? room : CLAIM_BATCH,
+                                  .kin = claimer->kin };
     struct claim_call *call = xcalloc(1, sizeof *call);
     call->claimer = claimer;
     call->token = token;
     claimer->asked = claim.max;
-    if (!claimer->unanswered_us) claimer->unanswered_us = clock_boot_us();
+    claimer->asked_us = clock_boot_us();
     broker_claim(claimer->broker, &claim, on_hints, call);
 }
 
@@ -214,8 +223,7 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         return; /* the poll, or the connection's return, asks again */
     }
     claimer->last_ok_us = clock_boot_us();
-    claimer->unanswered_us = 0;
-    claimer->rebuilds = 0;
+    claimer->unanswered = 0;
     claimer->complained = false;
     if (strcmp(claimer->epoch, claimed->epoch) != 0) {
         snprintf(claimer->epoch, sizeof claimer->epoch, "%s", claimed->epoch);
@@ -231,17 +239,38 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         claimer->held++;
         batch_add(&claimer->starts, &hint->node);
     }
-    if (claimed->count && claimed->more) claimer_wake(claimer);
-    if (!claimed->count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
+    if (claimer->woken || (claimed->count && claimed->more)) {
+        claimer_wake(claimer);
+    } else if (!claimed->count && !claimer->held) {
+        claimer->owner.idle(claimer->owner.arg);
+    }
 }
 
 /* An error that Redis itself answered (OOM, BUSY) shows that the connection works. */
 static void claim_failed(struct claimer *claimer, const struct err *err)
 {
     if (err->code == ERR_CANCELLED) return;
-    if (broker_is_up(claimer->broker)) claimer->unanswered_us = 0;
     if (!claimer->complained) log_warn("no hints can be claimed: %s", err->text);
     claimer->complained = true;
+    if (clock_boot_us() - claimer->asked_us >= CLAIM_OVERDUE_US) {
+        claim_unanswered(claimer);
+    } else if (broker_is_up(claimer->broker)) {
+        claimer->unanswered = 0;
+    }
+}
+
+/* A connection may look well and deliver nothing. Redis' client has torn this one down; where the
+ * next ones are no better, the fault may lie in this process. While a store is away nothing is
+ * claimed and so nothing counted. */
+static void claim_unanswered(struct claimer *claimer)
+{
+    if (++claimer->unanswered > REBUILDS_MAX) {
+        claimer->owner.stuck(claimer->owner.arg);
+        return;
+    }
+    log_warn("claims are not answered although Redis takes connections: a new one (%d of %d)",
+             claimer->unanswered, REBUILDS_MAX);
+    broker_rebuild(claimer->broker, "claims are not answered");
 }
 
 static void flush_starts(struct batch *batch, struct list *items, size_t count)
@@ -262,6 +291,7 @@ static void flight_send(struct start_flight *flight)
 {
     struct claimer *claimer = flight->claimer;
     struct start_request *requests = xcalloc(flight->count, sizeof *requests);
+    flight->kin = claimer->kin;
     for (size_t i = 0; i < flight->count; i++) {
         requests[i] = (struct start_request){ flight->hints[i]->id, flight->hints[i]->starts,
                                               flight->hints[i]->claim };
@@ -313,7 +343,8 @@ static void hints_started(struct start_flight *flight, const struct started *sta
             .id = hint->id,
             .token = hint->token,
             .drop = verdict == START_STARTED || verdict == START_STALE,
-            .not_before_us = verdict == START_NOT_DUE ? started[i].not_before_us : POLL_US,
+            .not_before_us = started[i].not_before_us,
+            .not_mine = verdict == START_NOT_MINE ? flight->kin : 0,
         };
     }
     claimer->settling++;

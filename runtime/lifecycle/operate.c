@@ -8,8 +8,6 @@
 
 #include "base/mem.h"
 
-#define PUSH_MAX ((size_t)1000)
-
 struct operate_call {
     struct broker *broker;
     enum operation operation;
@@ -19,7 +17,6 @@ struct operate_call {
 
 static void on_ledger(void *arg, const char *json, size_t len, const struct ledger_hints *hints,
                       const struct err *err);
-static void push(struct broker *broker, const struct ledger_hints *hints);
 static void tell_broker(struct operate_call *call, const char *json, size_t len);
 
 void operate(struct ledger *ledger, struct broker *broker, enum operation operation,
@@ -39,19 +36,11 @@ static void on_ledger(void *arg, const char *json, size_t len, const struct ledg
 {
     struct operate_call *call = arg;
     if (!err && call->broker && broker_is_up(call->broker)) {
-        push(call->broker, hints);
+        if (hints->count) broker_push(call->broker, hints->hints, hints->count, NULL, NULL);
         if (call->operation == OPERATE_CANCEL) tell_broker(call, json, len);
     }
     call->done(call->arg, json, len, err);
     free(call);
-}
-
-static void push(struct broker *broker, const struct ledger_hints *hints)
-{
-    for (size_t at = 0; at < hints->count; at += PUSH_MAX) {
-        size_t count = hints->count - at < PUSH_MAX ? hints->count - at : PUSH_MAX;
-        broker_push(broker, hints->hints + at, count, NULL, NULL);
-    }
 }
 
 /* Waiting ones are final now: their hints go. Running ones are told through their runner. */

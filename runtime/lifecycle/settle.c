@@ -13,6 +13,7 @@
 #include "lifecycle/announce.h"
 
 #define SETTLE_BATCH 500
+#define SETTLE_BYTES (8u << 20) /* of one statement: it must be answered within its deadline */
 #define REPEAT_US    200000
 
 struct settle_item {
@@ -123,9 +124,16 @@ int64_t settler_fenced(const struct settler *settler) { return settler->fenced; 
 static void flush(struct batch *batch, struct list *items, size_t count)
 {
     struct flight *flight = flight_new(container_of(batch, struct settler, batch), count);
-    for (size_t i = 0; i < count; i++) {
-        flight->items[i] = container_of(list_pop_front(items), struct settle_item, node);
+    size_t bytes = 0;
+    flight->count = 0;
+    while (!list_is_empty(items)) {
+        struct settle_item *item = container_of(items->next, struct settle_item, node);
+        bytes += item->texts.len;
+        if (flight->count > 0 && bytes > SETTLE_BYTES) break;
+        list_del(&item->node);
+        flight->items[flight->count++] = item;
     }
+    batch_put_back(batch, items);
     flight_send(flight);
 }
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define SUBMIT_BATCH 500
+#define SUBMIT_BYTES (8u << 20) /* of one statement: it must be answered within its deadline */
 
 struct submit_item {
     struct list node;
@@ -72,9 +73,16 @@ void submit_task(struct submitter *submitter, struct submission_box *takes_box, 
 static void flush(struct batch *batch, struct list *items, size_t count)
 {
     struct flight *flight = flight_new(container_of(batch, struct submitter, batch), count);
-    for (size_t i = 0; i < count; i++) {
-        flight->items[i] = container_of(list_pop_front(items), struct submit_item, node);
+    size_t bytes = 0;
+    flight->count = 0;
+    while (!list_is_empty(items)) {
+        struct submit_item *item = container_of(items->next, struct submit_item, node);
+        bytes += item->box->submission.params_len;
+        if (flight->count > 0 && bytes > SUBMIT_BYTES) break;
+        list_del(&item->node);
+        flight->items[flight->count++] = item;
     }
+    batch_put_back(batch, items);
     flight_send(flight);
 }
 

@@ -30,6 +30,13 @@ void batch_add(struct batch *batch, struct list *item)
     schedule(batch);
 }
 
+void batch_put_back(struct batch *batch, struct list *items)
+{
+    LIST_EACH (node, items) batch->waiting_count++;
+    list_move_all(items, &batch->waiting);
+    list_move_all(&batch->waiting, items);
+}
+
 void batch_flight_done(struct batch *batch)
 {
     assert(batch->flights > 0);

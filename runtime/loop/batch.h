@@ -16,7 +16,8 @@ struct batch {
     unsigned flights;     /* now */
     unsigned max_flights; /* 1, or 2 to overlap the network with the store */
     /* Takes `items` (a list head holding `count` nodes, moved out of the batch before the call
-     * returns). Calls batch_flight_done once, later. */
+     * returns), at least one; what is too much for one flight goes back by batch_put_back. Calls
+     * batch_flight_done once, later. */
     void (*flush)(struct batch *batch, struct list *items, size_t count);
     /* private */
     struct defer defer;
@@ -29,6 +30,8 @@ void batch_close(
     struct batch *batch); /* before the owner is freed; items still waiting stay the caller's */
 void batch_add(struct batch *batch,
                struct list *item); /* flushes at the end of this turn when a flight is free */
+/* From within flush: the items left are the first of the next flight. */
+void batch_put_back(struct batch *batch, struct list *items);
 void batch_flight_done(struct batch *batch);
 void batch_hold(struct batch *batch,
                 bool held); /* collect only (a store is away); releasing flushes */

@@ -49,11 +49,17 @@ void loop_bury(struct loop *loop, void *memory);
 struct timer {
     uv_timer_t handle;
     void (*fire)(struct timer *timer);
-    void (*on_closed)(struct timer *timer); /* private */
+    /* private */
+    void (*on_closed)(struct timer *timer);
+    uint64_t due_ms;
+    bool has_waited; /* it was late and let a poll go first */
+    bool is_patient;
 };
 void timer_init(struct loop *loop, struct timer *timer, void (*fire)(struct timer *));
 void timer_start(struct timer *timer,
                  int64_t after_us); /* rounds up to a millisecond; restarts when active */
+/* For the deadline of what goes over a wire: a long turn of our own is not the other's fault. */
+void timer_be_patient(struct timer *timer);
 void timer_stop(struct timer *timer);
 /* on_closed may be NULL only if the memory outlives the loop. */
 void timer_close(struct timer *timer, void (*on_closed)(struct timer *));

@@ -43,8 +43,8 @@ static void on_beat_timer(struct timer *timer)
     beats[0] = (struct heartbeat){ supervisor->incarnation, stats };
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (!child->proc || !child->ready) continue;
-        child->beaten = true;
+        if (!child->proc) continue;
+        child->beaten = child->ready; /* before that its row may not be there yet */
         beats[count++] =
             (struct heartbeat){ child->incarnation, child->stats ? child->stats : "{}" };
     }
@@ -167,7 +167,7 @@ static void on_controls(void *arg, const char *json, size_t len, const struct er
         } else if (strcmp(verb, "stop") == 0) {
             ledger_control_answer(supervisor->ledger, &supervisor->incarnation, &id,
                                   "{\"stopping\":true}", NULL, NULL);
-            supervisor_drain(supervisor, config_duration_us(supervisor->config, SET_GRACE));
+            supervisor_leave(supervisor);
         }
     }
     json_decref(requests);

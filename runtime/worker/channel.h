@@ -23,6 +23,7 @@ enum message {
     MESSAGE_FAILED, /* text: a generation could not be built */
     MESSAGE_EPOCH,  /* text: Redis' epoch, when it changed */
     MESSAGE_IDLE,   /* burst: nothing is due any more */
+    MESSAGE_BUSY,   /* burst: something is, after all */
     MESSAGE_STATS   /* JSON for the heartbeat */
 };
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -27,6 +28,7 @@ int checker_main(const char *directory, int64_t default_timeout_us, const struct
     struct loop loop;
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    prctl(PR_SET_NAME, "ctutor-run");
     log_init(LOG_WARN, false, "checker");
     loop_init(&loop);
     interrupt_start(NULL);

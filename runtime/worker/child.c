@@ -14,8 +14,9 @@
 #include "worker/runner.h"
 #include "worker/supervisor_private.h"
 
-#define BLOCKED_US 1500000  /* past its deadline and deaf to the interrupt */
-#define NO_TURN_US 30000000 /* a loop that does not turn though no task is on the CPU */
+#define BLOCKED_US    1500000  /* past its deadline and deaf to the interrupt */
+#define NO_TURN_US    30000000 /* a loop that does not turn though no task is on the CPU */
+#define SHORT_LIFE_US 2000000
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err);
 static char **environment_of_children(void);
@@ -28,7 +29,7 @@ static void kill_leftovers(struct supervisor *supervisor);
 static void on_channel_freed(struct channel *channel);
 static void child_unref(struct child *child);
 
-void child_start(struct supervisor *supervisor)
+bool child_start(struct supervisor *supervisor)
 {
     struct child *child = xcalloc(1, sizeof *child);
     char id[IDENT_TEXT_SIZE];
@@ -54,9 +55,10 @@ void child_start(struct supervisor *supervisor)
     if (!good) {
         log_error("cannot start a runner: %s", err.text);
         if (pair[0] >= 0) close(pair[0]);
+        if (child->directory_fd >= 0) (void)rmdir(child->run_directory);
         child->references = 1;
         child_unref(child);
-        return;
+        return false;
     }
     child->references = 2;
     child->channel_open = true;
@@ -65,15 +67,17 @@ void child_start(struct supervisor *supervisor)
     child_send_generation(child);
     if (supervisor->reconciled) channel_send(&child->channel, MESSAGE_RECONCILED, NULL, 0);
     log_debug("runner %d started", (int)proc_pid(child->proc));
+    return true;
 }
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err)
 {
-    const char *argv[] = { child->supervisor->self_path, "__runner", NULL };
+    const char *argv[] = { "ctutor-run", "__runner", NULL };
     int fds[] = { -1, 2, 2, channel_fd, shared_fd };
     char **env = environment_of_children();
     struct proc_options options = {
         .argv = argv,
+        .file = SELF_FILE,
         .env = (const char *const *)env,
         .limits = PROC_NO_LIMITS,
         .fds = fds,
@@ -146,6 +150,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
 {
     struct child *child = arg;
     struct supervisor *supervisor = child->supervisor;
+    char *text;
     switch (kind) {
     case MESSAGE_READY:
         child->ready = true;
@@ -153,24 +158,23 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
         break;
     case MESSAGE_LOADED:
         memcpy(&child->generation, payload, sizeof child->generation);
-        reload_child_loaded(supervisor);
+        reload_child_loaded(supervisor, child, NULL);
         break;
     case MESSAGE_FAILED:
-        log_error("runner %d keeps its old code: %.*s", (int)proc_pid(child->proc), (int)len,
-                  payload);
-        child->generation = supervisor->generation;
-        reload_child_loaded(supervisor);
+        text = xstrndup(payload, len);
+        reload_child_loaded(supervisor, child, text);
+        free(text);
         break;
-    case MESSAGE_EPOCH: {
-        char *epoch = xstrndup(payload, len);
-        keeper_saw_epoch(supervisor->keeper, epoch);
-        free(epoch);
+    case MESSAGE_EPOCH:
+        text = xstrndup(payload, len);
+        keeper_saw_epoch(supervisor->keeper, text);
+        free(text);
         break;
-    }
     case MESSAGE_IDLE:
         child->idle = true;
         supervisor_changed(supervisor);
         break;
+    case MESSAGE_BUSY: child->idle = false; break;
     case MESSAGE_STATS:
         free(child->stats);
         child->stats = xstrndup(payload, len);
@@ -244,20 +248,19 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     } else if (!clean) {
         log_warn("runner %d exited with status %d", (int)pid, how.code);
     }
-    bool guilty = !clean && culprit_of(child, &culprit);
+    bool guilty = !clean && !child->dismissed && culprit_of(child, &culprit);
     death_write(supervisor, &child->incarnation, guilty ? &culprit : NULL,
                 guilty && child->timed_out, child->run_directory);
     child->run_directory = NULL;
-    int64_t lived_us = clock_boot_us() - child->began_us;
-    if (lived_us < 2000000 && !clean) {
-        supervisor->respawn_us = supervisor->respawn_us ? supervisor->respawn_us * 2 : 250000;
-        if (supervisor->respawn_us > 10000000) supervisor->respawn_us = 10000000;
+    if (clock_boot_us() - child->began_us < SHORT_LIFE_US && !clean) {
+        supervisor_back_off(supervisor);
     }
     if (child->channel_open) {
         child->channel_open = false;
         channel_close(&child->channel, on_channel_freed);
     }
     child_unref(child);
+    reload_child_gone(supervisor);
     supervisor_changed(supervisor);
 }
 
@@ -274,14 +277,16 @@ static bool culprit_of(const struct child *child, struct ident *claim)
 /* What the dead runner had started came to us, its subreaper. */
 static void kill_leftovers(struct supervisor *supervisor)
 {
-    pid_t spared[260];
-    size_t count = 0;
+    size_t room = 1, count = 0;
+    LIST_EACH (node, &supervisor->children) room++;
+    pid_t *spared = xcalloc(room, sizeof *spared);
     LIST_EACH (node, &supervisor->children) {
         struct child *other = container_of(node, struct child, node);
-        if (other->proc && count < COUNT_OF(spared) - 1) spared[count++] = proc_pid(other->proc);
+        if (other->proc) spared[count++] = proc_pid(other->proc);
     }
     if (supervisor->checker) spared[count++] = proc_pid(supervisor->checker);
     proc_kill_descendants_but(spared, count);
+    free(spared);
 }
 
 static void on_channel_closed(void *arg)

@@ -19,7 +19,7 @@
 struct guard {
     struct shared *shared;
     int supervisor_fd;
-    int64_t silence_us;
+    int64_t lease_us, silence_us;
 };
 
 static void *watch(void *arg);
@@ -30,6 +30,7 @@ void guard_start(struct shared *shared, pid_t supervisor, int64_t lease_us)
     pthread_t thread;
     sigset_t all, before;
     guard->shared = shared;
+    guard->lease_us = lease_us;
     guard->silence_us = lease_us * 2 / 3;
     guard->supervisor_fd = (int)syscall(SYS_pidfd_open, supervisor, 0);
     if (guard->supervisor_fd < 0 || getppid() != supervisor) guard_fence("the supervisor is gone");
@@ -44,9 +45,11 @@ static void *watch(void *arg)
 {
     struct guard *guard = arg;
     struct pollfd look = { .fd = guard->supervisor_fd, .events = POLLIN };
-    for (;;) {
+    for (int64_t before_us = clock_boot_us(), now_us;; before_us = now_us) {
         if (poll(&look, 1, LOOK_MS) > 0) guard_fence("the supervisor is gone");
-        int64_t silent_us = clock_boot_us() - atomic_load(&guard->shared->supervisor_tick_us);
+        now_us = clock_boot_us();
+        if (now_us - before_us > guard->lease_us) guard_fence("I stood still for the lease");
+        int64_t silent_us = now_us - atomic_load(&guard->shared->supervisor_tick_us);
         if (silent_us > guard->silence_us) {
             guard_fence("the supervisor has not ticked for two thirds of the lease");
         }

@@ -1,6 +1,7 @@
 /* guard.h: a thread of the runner that outlives its loop: when the supervisor is gone, or has not
- * ticked for two thirds of the lease, everything this process started is killed and the process
- * exits, also while Lua or a C function holds the loop. */
+ * ticked for two thirds of the lease, or this process itself was stopped for the lease, everything
+ * this process started is killed and the process exits, also while Lua or a C function holds the
+ * loop. */
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>

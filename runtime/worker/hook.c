@@ -27,6 +27,7 @@ static void on_hook_log(void *arg, struct run *run, const char *level, const cha
                         size_t len);
 static void on_hook_progress(void *arg, struct run *run, double percent, const char *metadata);
 static void on_hook_ended(void *arg, struct run *run, const struct run_ended *ended);
+static void clear_mark(struct hook *hook);
 static void on_cleared(void *arg, int64_t count, bool unknown, const struct err *err);
 static void on_taken(void *arg, const char *json, size_t len, const struct err *err);
 static void start_taken(struct runner *runner, const json_t *mark);
@@ -102,6 +103,11 @@ static void on_hook_ended(void *arg, struct run *run, const struct run_ended *en
         log_warn("on_%s of %s failed: %.*s", hook->event, hook->name, (int)ended->error_len,
                  ended->error ? ended->error : "");
     }
+    clear_mark(hook);
+}
+
+static void clear_mark(struct hook *hook)
+{
     ledger_hook_done(hook->runner->finishes, &hook->id, hook->attempt, hook->event, on_cleared,
                      hook);
 }
@@ -110,6 +116,10 @@ static void on_cleared(void *arg, int64_t count, bool unknown, const struct err 
 {
     struct hook *hook = arg;
     (void)count, (void)unknown;
+    if (err && err->code == ERR_STORE && !hook->runner->draining) {
+        clear_mark(hook); /* waits for the connection inside; while we live nobody else clears it */
+        return;
+    }
     if (err && err->code != ERR_CANCELLED)
         log_warn("mark of on_%s stays: %s", hook->event, err->text);
     struct runner *runner = hook->runner;

@@ -3,6 +3,7 @@
  *   reload_start -> checker runs aside -> on_checked -> runners load -> all LOADED -> publish ->
  * answers The catalogue is written last: what it says, somebody serves. One reload at a time; a
  * request meanwhile begins another when this one is done. */
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -16,18 +17,29 @@
 #include "script/snapshot.h"
 #include "worker/supervisor_private.h"
 
-#define CHECKER_US                                                                                 \
-    60000000 /* 2 s a file is the checker's own limit; this is for one that is stuck */
+/* 2 s a file is the checker's own limit; this is for one that is stuck. */
+#define CHECKER_US 60000000
+/* A file that allocates without bound fails alone, before the machine feels it. */
+#define CHECKER_BYTES (INT64_C(2) << 30)
+/* A runner whose loop is held by a task loads when that lets go. After this time one that serves
+ * the new code is enough, after the longer one nobody is waited for. */
+#define LOADED_US      500000
+#define LOADED_MOST_US 5000000
+#define REPEAT_US      2000000 /* Postgres was away when the catalogue was to be written */
 
 static bool spawn_checker(struct supervisor *supervisor, struct err *err);
-static int memory_file(const struct buf *bytes);
+static bool memory_file(const struct buf *bytes, int *fd, struct err *err);
 static void on_checker_deadline(struct timer *timer);
+static void on_loaded_deadline(struct timer *timer);
 static void on_checked(void *arg, struct proc *proc, struct proc_exit how);
 static void log_report(const struct checked *checked);
 static void distribute(struct supervisor *supervisor);
+static bool is_awaited(const struct supervisor *supervisor);
 static void publish(struct supervisor *supervisor);
 static void publish_carried(struct supervisor *supervisor);
 static void on_published(void *arg, int64_t count, bool unknown, const struct err *err);
+static void on_repeat(struct timer *timer);
+static void reload_failed(struct supervisor *supervisor, const char *error);
 static void reload_end(struct supervisor *supervisor, const char *error);
 static void answer(struct supervisor *supervisor, const struct reload_request *request,
                    const char *error);
@@ -38,12 +50,14 @@ void reload_init(struct supervisor *supervisor)
     list_init(&supervisor->requests_next);
     supervisor->checker_fd = -1;
     timer_init(&supervisor->loop, &supervisor->checker_deadline, on_checker_deadline);
+    timer_init(&supervisor->loop, &supervisor->loaded_deadline, on_loaded_deadline);
+    timer_init(&supervisor->loop, &supervisor->reload_repeat, on_repeat);
 }
 
 void reload_start(struct supervisor *supervisor, const struct ident *request)
 {
     struct err err;
-    bool busy = supervisor->checker || supervisor->publishing;
+    bool busy = supervisor->phase != RELOAD_NONE;
     if (request) {
         struct reload_request *asked = xcalloc(1, sizeof *asked);
         asked->id = *request;
@@ -53,9 +67,9 @@ void reload_start(struct supervisor *supervisor, const struct ident *request)
         supervisor->reload_again = true;
         return;
     }
+    supervisor->phase = RELOAD_CHECKING;
     if (!spawn_checker(supervisor, &err)) {
-        log_error("reload: %s", err.text);
-        reload_end(supervisor, err.text);
+        reload_failed(supervisor, err.text);
     }
 }
 
@@ -63,35 +77,48 @@ static bool spawn_checker(struct supervisor *supervisor, struct err *err)
 {
     char *timeout =
         xasprintf("%lld", (long long)config_duration_us(supervisor->config, SET_TIMEOUT));
-    const char *argv[] = { supervisor->self_path, "__checker",
+    const char *argv[] = { "ctutor-run", "__checker",
                            config_text(supervisor->config, SET_TASKS_DIR), timeout, NULL };
-    int before = memory_file(&supervisor->snapshot);
-    supervisor->checker_fd = memory_file(NULL);
+    int before = -1;
+    bool good = memory_file(&supervisor->snapshot, &before, err) &&
+                memory_file(NULL, &supervisor->checker_fd, err);
     int fds[] = { before, supervisor->checker_fd, 2 };
     struct proc_options options = { .argv = argv,
+                                    .file = SELF_FILE,
                                     .limits = PROC_NO_LIMITS,
                                     .fds = fds,
                                     .fd_count = COUNT_OF(fds),
                                     .uid = (uid_t)-1,
                                     .gid = (gid_t)-1 };
-    bool good = proc_start(&options, on_checked, supervisor, &supervisor->checker, err);
+#ifndef __SANITIZE_ADDRESS__ /* its shadow takes more */
+    options.limits.address_space = CHECKER_BYTES;
+#endif
+    good = good && proc_start(&options, on_checked, supervisor, &supervisor->checker, err);
     free(timeout);
-    close(before);
+    if (before >= 0) close(before);
     if (good) {
         timer_start(&supervisor->checker_deadline, CHECKER_US);
     } else {
         supervisor->checker = NULL;
-        close(supervisor->checker_fd);
+        if (supervisor->checker_fd >= 0) close(supervisor->checker_fd);
+        supervisor->checker_fd = -1;
     }
     return good;
 }
 
-static int memory_file(const struct buf *bytes)
+/* bytes NULL: an empty one */
+static bool memory_file(const struct buf *bytes, int *fd, struct err *err)
 {
-    int fd = memfd_create("ctutor-run", MFD_CLOEXEC);
-    if (bytes && bytes->len && write(fd, bytes->data, bytes->len) != (ssize_t)bytes->len) abort();
-    lseek(fd, 0, SEEK_SET);
-    return fd;
+    size_t len = bytes ? bytes->len : 0;
+    *fd = memfd_create("ctutor-run", MFD_CLOEXEC);
+    if (*fd >= 0 && (len == 0 || (write(*fd, bytes->data, len) == (ssize_t)len &&
+                                  lseek(*fd, 0, SEEK_SET) == 0))) {
+        return true;
+    }
+    err_set(err, ERR_IO, "memory for the checker: %s", strerror(errno));
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+    return false;
 }
 
 static void on_checker_deadline(struct timer *timer)
@@ -104,7 +131,7 @@ static void on_checked(void *arg, struct proc *proc, struct proc_exit how)
 {
     struct supervisor *supervisor = arg;
     struct err err;
-    (void)proc, (void)how;
+    (void)proc;
     supervisor->checker = NULL;
     timer_stop(&supervisor->checker_deadline);
     checked_close(&supervisor->checked);
@@ -114,9 +141,9 @@ static void on_checked(void *arg, struct proc *proc, struct proc_exit how)
     if (good && supervisor->checked.error) {
         good = err_set(&err, ERR_INPUT, "%s", supervisor->checked.error);
     }
+    if (!good && how.signal) err_wrap(&err, "signal %d", how.signal);
     if (!good) {
-        log_error("reload: %s; what served before goes on", err.text);
-        reload_end(supervisor, err.text);
+        reload_failed(supervisor, err.text);
         return;
     }
     log_report(&supervisor->checked);
@@ -129,9 +156,11 @@ static void on_checked(void *arg, struct proc *proc, struct proc_exit how)
         supervisor->checked.snapshot = BUF_EMPTY;
         supervisor->generation++;
     }
-    supervisor->publishing = true;
+    supervisor->phase = RELOAD_LOADING;
+    supervisor->loads_late = false;
+    timer_start(&supervisor->loaded_deadline, LOADED_US);
     if (changed) distribute(supervisor);
-    reload_child_loaded(supervisor);
+    reload_child_gone(supervisor);
 }
 
 static void log_report(const struct checked *checked)
@@ -161,19 +190,57 @@ static void distribute(struct supervisor *supervisor)
     }
 }
 
-void reload_child_loaded(struct supervisor *supervisor)
+void reload_child_loaded(struct supervisor *supervisor, struct child *child, const char *error)
 {
-    if (!supervisor->publishing) return;
+    if (error) {
+        int pid = child->proc ? (int)proc_pid(child->proc) : 0;
+        log_error("runner %d keeps its old code: %s", pid, error);
+        free(supervisor->load_error);
+        supervisor->load_error = xasprintf("runner %d keeps its old code: %s", pid, error);
+        child->generation = supervisor->generation;
+    }
+    reload_child_gone(supervisor);
+}
+
+void reload_child_gone(struct supervisor *supervisor)
+{
+    if (supervisor->phase == RELOAD_LOADING && !is_awaited(supervisor)) publish(supervisor);
+}
+
+/* Is there a runner that serves, but not yet the newest code? */
+static bool is_awaited(const struct supervisor *supervisor)
+{
+    size_t old = 0, fresh = 0;
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        bool counts = child->proc && child->ready && !child->killed;
-        if (counts && child->generation != supervisor->generation) return;
+        if (!child->proc || !child->ready || child->killed) continue;
+        if (child->generation == supervisor->generation) {
+            fresh++;
+        } else {
+            old++;
+        }
     }
-    publish(supervisor);
+    return old > 0 && !(supervisor->loads_late && fresh > 0);
+}
+
+static void on_loaded_deadline(struct timer *timer)
+{
+    struct supervisor *supervisor = container_of(timer, struct supervisor, loaded_deadline);
+    if (supervisor->phase != RELOAD_LOADING) return;
+    if (supervisor->loads_late) {
+        log_warn("the runners are busy and load the new code later");
+        publish(supervisor);
+        return;
+    }
+    supervisor->loads_late = true;
+    timer_start(timer, LOADED_MOST_US);
+    reload_child_gone(supervisor);
 }
 
 static void publish(struct supervisor *supervisor)
 {
+    supervisor->phase = RELOAD_PUBLISHING;
+    timer_stop(&supervisor->loaded_deadline);
     struct buf *catalogue = &supervisor->checked.catalogue;
     ledger_catalogue_publish(supervisor->ledger, &supervisor->incarnation, catalogue->data,
                              catalogue->len, on_published, supervisor);
@@ -208,15 +275,34 @@ static void on_published(void *arg, int64_t count, bool unknown, const struct er
     struct supervisor *supervisor = arg;
     (void)count, (void)unknown;
     if (err && err->code == ERR_CANCELLED) return;
-    supervisor->publishing = false;
     if (err) log_error("the catalogue is not written: %s", err->text);
+    if (err && err->code == ERR_STORE) timer_start(&supervisor->reload_repeat, REPEAT_US);
     log_info("generation %u serves", supervisor->generation);
-    reload_end(supervisor, err ? err->text : NULL);
+    reload_end(supervisor, err ? err->text : supervisor->load_error);
+}
+
+static void on_repeat(struct timer *timer)
+{
+    struct supervisor *supervisor = container_of(timer, struct supervisor, reload_repeat);
+    if (!supervisor->draining) reload_start(supervisor, NULL);
+}
+
+/* Nothing of it is taken. Before the first load that is the end (supervisor_prepare says why). */
+static void reload_failed(struct supervisor *supervisor, const char *error)
+{
+    if (supervisor->generation) {
+        log_error("reload: %s; what served before goes on", error);
+    } else {
+        free(supervisor->first_error);
+        supervisor->first_error = xstrdup(error);
+    }
+    reload_end(supervisor, error);
 }
 
 static void reload_end(struct supervisor *supervisor, const char *error)
 {
     struct list requests;
+    supervisor->phase = RELOAD_NONE;
     list_init(&requests);
     list_move_all(&requests, &supervisor->requests);
     for (struct list *node; (node = list_pop_front(&requests)) != NULL;) {
@@ -224,6 +310,8 @@ static void reload_end(struct supervisor *supervisor, const char *error)
         answer(supervisor, request, error);
         free(request);
     }
+    free(supervisor->load_error);
+    supervisor->load_error = NULL;
     if (supervisor->reload_again && !supervisor->draining) {
         supervisor->reload_again = false;
         list_move_all(&supervisor->requests, &supervisor->requests_next);

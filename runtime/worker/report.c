@@ -1,5 +1,6 @@
-/* report.c: what a running task tells: progress (to watchers at once, to the ledger at most once a
- * second a task) and logs (batched; before its finish). */
+/* report.c: the log lines of running tasks: to watchers at once, to the ledger in batches, before
+ * the finish of their run. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -7,8 +8,11 @@
 #include "base/mem.h"
 #include "worker/runner_private.h"
 
-#define PROGRESS_US 1000000
-#define LOG_BATCH   500
+#define REPEAT_US 1000000 /* Postgres was away */
+#define LOG_BATCH 500
+/* Of lines not yet in the ledger. A run is bounded by itself (script/run_tell.c); this is for many,
+ * while Postgres is away. What comes beyond is dropped and counted. */
+#define LOG_BYTES_MAX (64u << 20)
 
 struct log_item {
     struct list node;
@@ -24,8 +28,7 @@ struct log_flight {
     struct timer repeat;
 };
 
-static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us);
-static void on_progress_timer(struct timer *timer);
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len);
 static void flush_logs(struct batch *batch, struct list *items, size_t count);
 static void flight_send(struct log_flight *flight);
 static void on_logs_written(void *arg, int64_t count, bool unknown, const struct err *err);
@@ -34,58 +37,30 @@ static void on_flight_closed(struct timer *timer);
 
 void report_init(struct runner *runner)
 {
-    list_init(&runner->dirty);
     batch_init(&runner->logs, &runner->loop, LOG_BATCH, 1, flush_logs);
-    timer_init(&runner->loop, &runner->progress_timer, on_progress_timer);
-}
-
-void report_progress(struct slot *slot, double percent, const char *metadata)
-{
-    struct runner *runner = slot->runner;
-    int64_t now_us = clock_boot_us();
-    announce_progress(runner->announcer, &slot->id, percent, metadata);
-    slot->percent = percent;
-    free(slot->progress_metadata);
-    slot->progress_metadata = metadata ? xstrdup(metadata) : NULL;
-    if (now_us - slot->progress_written_us >= PROGRESS_US) {
-        write_progress(runner, slot, now_us);
-    } else if (list_is_empty(&slot->dirty)) {
-        if (list_is_empty(&runner->dirty)) timer_start(&runner->progress_timer, PROGRESS_US);
-        list_push_back(&runner->dirty, &slot->dirty);
-    }
-}
-
-void report_forget(struct slot *slot) { list_del(&slot->dirty); }
-
-static void write_progress(struct runner *runner, struct slot *slot, int64_t now_us)
-{
-    struct progress progress = { slot->id, slot->claim, slot->percent, slot->progress_metadata };
-    slot->progress_written_us = now_us;
-    if (ledger_is_up(runner->finishes)) {
-        ledger_progress(runner->finishes, &progress, 1, NULL, NULL);
-    }
-}
-
-static void on_progress_timer(struct timer *timer)
-{
-    struct runner *runner = container_of(timer, struct runner, progress_timer);
-    size_t count = 0, room = 0;
-    LIST_EACH (node, &runner->dirty) room++;
-    struct progress *items = xcalloc(room ? room : 1, sizeof *items);
-    LIST_EACH (node, &runner->dirty) {
-        struct slot *slot = container_of(node, struct slot, dirty);
-        items[count++] =
-            (struct progress){ slot->id, slot->claim, slot->percent, slot->progress_metadata };
-        slot->progress_written_us = clock_boot_us();
-        list_del(node);
-    }
-    if (count && ledger_is_up(runner->finishes)) {
-        ledger_progress(runner->finishes, items, count, NULL, NULL);
-    }
-    free(items);
 }
 
 void report_log(struct slot *slot, const char *level, const char *text, size_t len)
+{
+    if (slot->runner->log_bytes >= LOG_BYTES_MAX) {
+        slot->logs_dropped++;
+        return;
+    }
+    report_dropped(slot);
+    add_line(slot, level, text, len);
+}
+
+void report_dropped(struct slot *slot)
+{
+    char text[100];
+    if (!slot->logs_dropped) return;
+    int len = snprintf(text, sizeof text, "%zu lines left out: too many wait for Postgres",
+                       slot->logs_dropped);
+    slot->logs_dropped = 0;
+    add_line(slot, "warn", text, (size_t)len);
+}
+
+static void add_line(struct slot *slot, const char *level, const char *text, size_t len)
 {
     struct log_item *item = xcalloc(1, sizeof *item);
     list_init(&item->node);
@@ -100,6 +75,7 @@ void report_log(struct slot *slot, const char *level, const char *text, size_t l
                                       .text = item->text,
                                       .text_len = len };
     slot->logs_pending++;
+    slot->runner->log_bytes += len;
     batch_add(&slot->runner->logs, &item->node);
 }
 
@@ -130,7 +106,7 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     struct log_flight *flight = arg;
     (void)count;
     if (err && err->code == ERR_STORE && !unknown) {
-        timer_start(&flight->repeat, PROGRESS_US); /* never sent: the store is away */
+        timer_start(&flight->repeat, REPEAT_US); /* never sent */
         return;
     }
     if (err && err->code != ERR_STORE) log_warn("log lines are lost: %s", err->text);
@@ -141,6 +117,7 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     timer_close(&flight->repeat, on_flight_closed);
     for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
         struct log_item *item = container_of(node, struct log_item, node);
+        item->slot->runner->log_bytes -= item->entry.text_len;
         slot_logs_written(item->slot, 1);
         free(item->text);
         free(item);

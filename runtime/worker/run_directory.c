@@ -18,7 +18,8 @@
 #include "worker/supervisor_private.h"
 
 static bool is_still_there(const char *path, int fd);
-static void sweep_one(const char *base, const char *name);
+static void sweep_one(const char *base, const char *name, const struct ident *incarnation,
+                      struct supervisor *supervisor);
 
 /* A sweeper may take the folder between its making and our lock: then it is made again. */
 bool run_directory_make(const char *path, int *fd, struct err *err)
@@ -40,19 +41,21 @@ static bool is_still_there(const char *path, int fd)
     return lstat(path, &named) == 0 && fstat(fd, &held) == 0 && named.st_ino == held.st_ino;
 }
 
-void run_directories_sweep(const char *base)
+void run_directories_sweep(const char *base, struct supervisor *supervisor)
 {
     DIR *stream = opendir(base);
     struct dirent *entry;
     struct ident incarnation;
     if (!stream) return;
     while ((entry = readdir(stream)) != NULL) {
-        if (ident_parse(entry->d_name, &incarnation)) sweep_one(base, entry->d_name);
+        if (ident_parse(entry->d_name, &incarnation))
+            sweep_one(base, entry->d_name, &incarnation, supervisor);
     }
     closedir(stream);
 }
 
-static void sweep_one(const char *base, const char *name)
+static void sweep_one(const char *base, const char *name, const struct ident *incarnation,
+                      struct supervisor *supervisor)
 {
     struct err err;
     char *path = xasprintf("%s/%s", base, name);
@@ -61,6 +64,7 @@ static void sweep_one(const char *base, const char *name)
         char *marker = xasprintf("CTUTOR_WORKER=%s", name);
         proc_kill_tree(0, marker);
         free(marker);
+        if (supervisor) death_write(supervisor, incarnation, NULL, false, NULL);
         if (!tree_remove_all(path, &err)) log_warn("%s", err.text);
     }
     if (fd >= 0) close(fd);

@@ -9,14 +9,12 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/proc.h"
@@ -26,7 +24,6 @@
 #include "worker/machine.h"
 #include "worker/runner_private.h"
 
-#define TICK_US           1000000
 #define PENDING_BYTES_MAX (64u << 20) /* results that wait for Postgres */
 #define FLUSH_US          5000000     /* after the grace: for Postgres to take what is left */
 
@@ -48,13 +45,10 @@ static void on_started(void *arg, const struct ident *id, const struct ident *cl
                        const struct started *started);
 static void on_fenced(void *arg);
 static void on_epoch(void *arg, const char *epoch);
+static bool is_idle(const struct runner *runner);
 static void on_idle(void *arg);
 static void on_stuck(void *arg);
-static void drain(struct runner *runner, int64_t grace_us);
 static void on_grace(struct timer *timer);
-static void on_tick(struct timer *timer);
-static void send_stats(struct runner *runner);
-static int64_t resident_bytes(void);
 
 int runner_main(const struct binding *bindings, size_t binding_count)
 {
@@ -64,6 +58,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NAME, "ctutor-run");
     log_init(LOG_INFO, false, "runner");
     fcntl(RUNNER_CHANNEL_FD, F_SETFD, FD_CLOEXEC);
     if (!shared_map(RUNNER_SHARED_FD, &runner->shared, &err)) {
@@ -108,7 +103,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
     case MESSAGE_DRAIN: {
         int64_t grace_us;
         memcpy(&grace_us, payload, sizeof grace_us);
-        drain(runner, grace_us);
+        runner_drain(runner, grace_us);
         break;
     }
     case MESSAGE_HOOKS:
@@ -123,6 +118,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
     case MESSAGE_FAILED:
     case MESSAGE_EPOCH:
     case MESSAGE_IDLE:
+    case MESSAGE_BUSY:
     case MESSAGE_STATS: break; /* ours to send */
     }
 }
@@ -162,10 +158,9 @@ static void set_up(struct runner *runner, const char *json, size_t len)
     guard_start(runner->shared, getppid(), config_duration_us(runner->config, SET_LEASE));
     interrupt_start(&runner->shared->slice);
     report_init(runner);
-    timer_init(&runner->loop, &runner->tick, on_tick);
+    progress_init(runner);
     timer_init(&runner->loop, &runner->grace, on_grace);
-    runner->tick_due_us = clock_boot_us();
-    on_tick(&runner->tick);
+    gauge_start(runner);
     open_stores(runner, &redis, postgres);
     redis_target_close(&redis);
     free(postgres);
@@ -254,6 +249,7 @@ static void take_generation(struct runner *runner, const char *payload, size_t l
     if (!snapshot_decode(payload + sizeof number, len - sizeof number, &snapshot, &err) ||
         !generation_new(&runner->host, &snapshot, &fresh, &err)) {
         log_error("generation %u cannot be built: %s", number, err.text);
+        if (!runner->generation) exit(RUNNER_FAILED); /* nothing to serve: the next one tries */
         channel_send(&runner->channel, MESSAGE_FAILED, err.text, strlen(err.text));
         snapshot_close(&snapshot);
         return;
@@ -316,6 +312,7 @@ static void on_started(void *arg, const struct ident *id, const struct ident *cl
                        const struct started *started)
 {
     struct runner *runner = arg;
+    if (runner->idle_said) channel_send(&runner->channel, MESSAGE_BUSY, NULL, 0);
     runner->idle_said = false;
     slot_open(runner, id, claim, started);
 }
@@ -332,12 +329,17 @@ static void on_epoch(void *arg, const char *epoch)
     channel_send(&runner->channel, MESSAGE_EPOCH, epoch, strlen(epoch));
 }
 
+/* A slot is open until its end is written, also while its log lines are on their way. */
+static bool is_idle(const struct runner *runner)
+{
+    return list_is_empty(&runner->open_slots) && runner->hooks == 0 &&
+           settler_pending(runner->settler) == 0;
+}
+
 static void on_idle(void *arg)
 {
     struct runner *runner = arg;
-    bool empty =
-        runner->running == 0 && runner->hooks == 0 && settler_pending(runner->settler) == 0;
-    if (!runner->burst || !runner->reconciled || !empty || runner->idle_said) return;
+    if (!runner->burst || !runner->reconciled || !is_idle(runner) || runner->idle_said) return;
     runner->idle_said = true;
     channel_send(&runner->channel, MESSAGE_IDLE, NULL, 0);
 }
@@ -347,7 +349,7 @@ static void on_stuck(void *arg)
     struct runner *runner = arg;
     log_error("connected but no claim is answered: draining, to be replaced");
     runner->exit_status = RUNNER_STUCK;
-    drain(runner, config_duration_us(runner->config, SET_GRACE));
+    runner_drain(runner, config_duration_us(runner->config, SET_GRACE));
 }
 
 void runner_changed(struct runner *runner)
@@ -356,17 +358,16 @@ void runner_changed(struct runner *runner)
         if (runner->claimer) claimer_wake(runner->claimer);
         return;
     }
-    if (runner->finished || runner->running || runner->hooks) return;
-    if (settler_pending(runner->settler) || !claimer_is_quiet(runner->claimer)) return;
+    if (runner->finished || !is_idle(runner) || !claimer_is_quiet(runner->claimer)) return;
     runner->finished = true;
-    send_stats(runner);
+    gauge_tell(runner);
     log_info("drained: %lld starts in this life", (long long)runner->done);
     loop_stop(&runner->loop);
 }
 
 /* ---- leaving ---- */
 
-static void drain(struct runner *runner, int64_t grace_us)
+void runner_drain(struct runner *runner, int64_t grace_us)
 {
     if (!runner->claimer) exit(runner->exit_status); /* nothing was set up */
     runner->draining = true;
@@ -380,8 +381,7 @@ static void on_grace(struct timer *timer)
 {
     struct runner *runner = container_of(timer, struct runner, grace);
     if (runner->released) {
-        log_warn("leaving %zu ends unwritten: their rows are given back by the sweep",
-                 settler_pending(runner->settler));
+        log_warn("leaving with ends unwritten: Postgres did not take them in time");
         loop_stop(&runner->loop);
         return;
     }
@@ -392,56 +392,4 @@ static void on_grace(struct timer *timer)
     }
     timer_start(&runner->grace, FLUSH_US);
     runner_changed(runner);
-}
-
-/* ---- once a second ---- */
-
-static void on_tick(struct timer *timer)
-{
-    struct runner *runner = container_of(timer, struct runner, tick);
-    int64_t now_us = clock_boot_us();
-    runner->lag_us = now_us - runner->tick_due_us;
-    if (runner->lag_us < 0) runner->lag_us = 0;
-    runner->tick_due_us = now_us + TICK_US;
-    atomic_store(&runner->shared->runner_turn_us, now_us);
-    timer_start(timer, TICK_US);
-    if (runner->settler) {
-        send_stats(runner);
-        if (runner->draining) runner_changed(runner);
-    }
-}
-
-static void send_stats(struct runner *runner)
-{
-    struct buf text = BUF_EMPTY;
-    struct jsonw json;
-    int64_t now_us = clock_boot_us();
-    double seconds = (double)(now_us - runner->last_stats_us) / 1e6;
-    double rate = runner->last_stats_us && seconds > 0.1
-                      ? (double)(runner->done - runner->last_done) / seconds
-                      : 0;
-    runner->last_stats_us = now_us;
-    runner->last_done = runner->done;
-    jsonw_init(&json, &text);
-    jsonw_object(&json);
-    jsonw_key_int(&json, "running", runner->running);
-    jsonw_key(&json, "rate");
-    jsonw_number(&json, (double)(int64_t)(rate * 10) / 10);
-    jsonw_key_int(&json, "done", runner->done);
-    jsonw_key_int(&json, "memory", resident_bytes());
-    jsonw_key(&json, "loop_lag");
-    jsonw_number(&json, (double)(runner->lag_us / 1000) / 1000);
-    jsonw_key_int(&json, "fenced", settler_fenced(runner->settler));
-    jsonw_object_end(&json);
-    channel_send(&runner->channel, MESSAGE_STATS, text.data, text.len);
-    buf_close(&text);
-}
-
-static int64_t resident_bytes(void)
-{
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file && fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
-    if (file) fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
 }

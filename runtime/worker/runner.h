@@ -9,7 +9,13 @@
 #define RUNNER_CHANNEL_FD 3
 #define RUNNER_SHARED_FD  4
 
-enum runner_exit { RUNNER_DRAINED = 0, RUNNER_FAILED = 1, RUNNER_FENCED = 75, RUNNER_STUCK = 76 };
+enum runner_exit {
+    RUNNER_DRAINED = 0,
+    RUNNER_FAILED = 1,
+    RUNNER_FENCED = 75,
+    RUNNER_STUCK = 76,
+    RUNNER_FULL = 77
+};
 
 /* The whole life of the process; returns its exit status. */
 int runner_main(const struct binding *bindings, size_t binding_count);

@@ -1,5 +1,5 @@
-/* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start), report.c
- * (progress and logs), hook.c. */
+/* runner_private.h: what the files of a runner share: runner.c (life), slot.c (one start),
+ * progress.c, report.c (logs), hook.c, gauge.c (what it tells of itself). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +15,14 @@
 #include "script/run.h"
 #include "worker/channel.h"
 #include "worker/shared.h"
+
+struct progress_reports {
+    struct runner *runner;
+    struct list fresh, resting; /* struct slot.dirty: to be written; written too lately for that */
+    struct defer turn;
+    struct timer timer;
+    bool is_flying; /* a statement is */
+};
 
 struct runner {
     struct loop loop;
@@ -41,9 +49,9 @@ struct runner {
     int32_t running;        /* slots whose run has not ended */
     int32_t hooks;          /* hooks that run now */
     int64_t done;           /* starts that ended, ever */
-    struct list dirty;      /* struct slot.dirty: progress to be written */
     struct batch logs;
-    struct timer progress_timer; /* once a second while something is dirty */
+    size_t log_bytes; /* not yet in the ledger, of all slots */
+    struct progress_reports progress;
     struct timer tick;
     struct timer grace;
     bool registered, serving, draining, released, finished, reconciled, idle_said;
@@ -62,13 +70,14 @@ struct slot {
     int32_t priority, attempt, failures;
     int64_t created_at_us;
     size_t logs_pending; /* lines not yet in the ledger: they go before the finish */
+    size_t logs_dropped; /* lines, not yet said */
     bool ended;
     struct finish finish; /* texts owned below */
     char *result, *error, *metadata;
     char *params; /* kept only for a task with hooks */
     size_t params_len;
-    int64_t progress_written_us;
-    double percent; /* dirty progress */
+    int64_t progress_written_us; /* 0: never */
+    double percent;              /* what it said last */
     char *progress_metadata;
 };
 
@@ -77,14 +86,21 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
                const struct started *started);
 void slot_logs_written(struct slot *slot, size_t count);
 struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim);
+/* progress.c */
+void progress_init(struct runner *runner);
+void report_progress(struct slot *slot, double percent, const char *metadata);
+void progress_forget(struct slot *slot); /* it goes with the finish */
 /* report.c */
 void report_init(struct runner *runner);
-void report_progress(struct slot *slot, double percent, const char *metadata);
 void report_log(struct slot *slot, const char *level, const char *text, size_t len);
-void report_forget(struct slot *slot); /* its progress goes with the finish */
+void report_dropped(struct slot *slot); /* says how many lines were too many */
 /* hook.c */
 void hook_after(struct slot *slot, enum task_status status);
 void hooks_take(struct runner *runner); /* marks that nobody alive owns */
+/* gauge.c */
+void gauge_start(struct runner *runner);
+void gauge_tell(struct runner *runner); /* to the supervisor */
 /* runner.c */
+void runner_drain(struct runner *runner, int64_t grace_us);
 void runner_changed(
     struct runner *runner); /* a slot, hook or settlement ended: maybe claim, maybe leave */

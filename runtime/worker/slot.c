@@ -100,7 +100,8 @@ static void on_ended(void *arg, struct run *run, const struct run_ended *ended)
                                .random01 = drand48(),
                                .policy = slot->retry };
     struct decision decision = outcome_decide(&facts);
-    report_forget(slot);
+    progress_forget(slot);
+    report_dropped(slot);
     keep_outcome(slot, ended, &decision);
     slot->run = NULL;
     slot->ended = true;

@@ -1,5 +1,6 @@
-/* supervisor_private.h: what the files of a supervisor share: supervisor.c (life, signals), child.c
- * (one runner), death.c (its end in the ledger), reload.c (code), beat.c (heartbeats, requests). */
+/* supervisor_private.h: what the files of a supervisor share: supervisor.c (life, signals),
+ * prepare.c (before it serves), child.c (one runner), death.c (its end in the ledger), reload.c
+ * (code), beat.c (heartbeats, requests). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +16,9 @@
 #include "worker/shared.h"
 #include "worker/supervisor.h"
 
+/* The program that runs, also when another one lies under its name by now. */
+#define SELF_FILE "/proc/self/exe"
+
 struct child { /* one runner process; a replacement is a new struct */
     struct list node;
     struct supervisor *supervisor;
@@ -27,6 +31,7 @@ struct child { /* one runner process; a replacement is a new struct */
     char *stats;         /* JSON, for the heartbeat */
     uint32_t generation; /* that it serves */
     bool ready, idle, beaten, draining, timed_out, killed;
+    bool dismissed; /* killed at the end of the grace: what it computed is not to blame */
     int64_t began_us;
     bool channel_open;
     int references; /* proc and channel */
@@ -37,13 +42,22 @@ struct reload_request {
     struct ident id;
 }; /* of a control request: to be answered */
 
+enum reload_phase {
+    RELOAD_NONE,
+    RELOAD_CHECKING,  /* the checker runs */
+    RELOAD_LOADING,   /* runners build the new generation */
+    RELOAD_PUBLISHING /* the catalogue is being written */
+};
+
 struct supervisor {
     struct loop loop;
     const struct config *config;
     struct ident incarnation;
-    char *name, *base_directory, *self_path;
+    char *name, *base_directory;
     char **queues;
-    bool burst, registered, serving, draining, reconciled, had_terminal;
+    bool burst, registered, serving, reconciled, had_terminal;
+    bool draining;      /* nothing new is taken */
+    bool told_to_leave; /* by a signal or `worker stop`: the next signal ends the grace */
     struct keeper_options keeper_options;
     int exit_status;
     int32_t processes, slots;
@@ -52,6 +66,10 @@ struct supervisor {
     struct keeper *keeper;
     struct list children; /* struct child.node */
     size_t deaths;        /* not yet written to the ledger */
+    size_t removals;      /* of directories, off the loop */
+    int directory_fd;     /* of our own, locked for life */
+    struct timer pause;   /* between two tries to get the name */
+    bool waits_for_name;
     uv_signal_t signals[3];
     struct timer tick, beat, respawn, leave;
     int64_t respawn_us; /* back-off */
@@ -60,10 +78,13 @@ struct supervisor {
     /* code */
     struct buf snapshot; /* encoded; what children serve */
     uint32_t generation;
+    enum reload_phase phase;
     struct proc *checker;
-    struct timer checker_deadline;
+    struct timer checker_deadline, loaded_deadline, reload_repeat;
     int checker_fd;
-    bool reload_again, publishing;
+    bool reload_again, loads_late;
+    char *load_error;     /* of a runner, in the reload under way */
+    char *first_error;    /* why the first load failed */
     struct list requests; /* struct reload_request: answered when the reload under way is done */
     struct list requests_next; /* came meanwhile: for the next one */
     struct checked checked;    /* the last answer, until it is published */
@@ -71,7 +92,7 @@ struct supervisor {
 };
 
 /* child.c */
-void child_start(struct supervisor *supervisor);
+MUSTUSE bool child_start(struct supervisor *supervisor); /* false: it is in the log */
 void child_send_generation(struct child *child);
 void child_drain(struct child *child, int64_t grace_us);
 void child_kill(struct child *child);
@@ -83,20 +104,31 @@ void death_write(struct supervisor *supervisor, const struct ident *incarnation,
                  const struct ident *culprit, bool timed_out, char *takes_directory);
 void corpses_bury(
     struct supervisor *supervisor); /* what died on this host with nobody left to say so */
+bool is_name_of_neighbour(struct supervisor *supervisor); /* of a living one on this host */
 /* run_directory.c */
 MUSTUSE bool run_directory_make(const char *path, int *fd,
                                 struct err *err); /* locked while fd is open */
-void run_directories_sweep(const char *base);     /* removes those whose supervisor is gone, after
-                                                     killing what they left running */
+/* Removes those whose supervisor is gone, after killing what they left running. supervisor (or
+ * NULL): also writes their deaths. */
+void run_directories_sweep(const char *base, struct supervisor *supervisor);
 /* reload.c */
 void reload_init(struct supervisor *supervisor);
 void reload_start(struct supervisor *supervisor,
                   const struct ident *request); /* request NULL: a signal */
-void reload_child_loaded(struct supervisor *supervisor);
+/* A runner serves the newest code, or error (or NULL) says why not. */
+void reload_child_loaded(struct supervisor *supervisor, struct child *child, const char *error);
+void reload_child_gone(struct supervisor *supervisor); /* nobody waits for it any more */
 /* beat.c */
 void beat_start(struct supervisor *supervisor);
 void controls_take(struct supervisor *supervisor);
+/* prepare.c */
+MUSTUSE bool supervisor_prepare(struct supervisor *supervisor,
+                                const struct supervisor_options *options, struct err *err);
 /* supervisor.c */
-void supervisor_drain(struct supervisor *supervisor, int64_t grace_us);
+void supervisor_control(void *arg);
+void supervisor_keeper_news(void *arg, int64_t run_at_us);
+void supervisor_reconciled(void *arg);
+void supervisor_leave(struct supervisor *supervisor);    /* told to: drain within the grace */
+void supervisor_back_off(struct supervisor *supervisor); /* before the next runner is started */
 void supervisor_changed(
     struct supervisor *supervisor); /* a child or death ended: respawn or leave */

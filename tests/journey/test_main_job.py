@@ -42,6 +42,22 @@ return {
   end,
 }
 """
+STAGES = """
+local fs = require "ctutor.fs"
+return { params = { file = "string" }, execute = function(ctx, params)
+  local function wait() while not fs.exists(params.file) do ctx.sleep(0.05) end end
+  ctx.progress(10) ctx.sleep(1.1) wait()
+  ctx.progress(50) fs.remove(params.file) ctx.sleep(1.1) wait()
+end }
+"""
+HOOKED = """
+local fs = require "ctutor.fs"
+return { params = { file = "string" }, execute = function() end, on_success = function(ctx)
+  fs.append(ctx.params.file .. ".runs", "begun\\n")
+  while not fs.exists(ctx.params.file) do ctx.sleep(0.05) end
+  fs.remove(ctx.params.file)
+end }
+"""
 RETURNED_ERROR = """
 return { execute = function() return nil, "the world refuses", { code = "EWORLD", list = { 1, 2 } } end }
 """
@@ -117,6 +133,21 @@ class MainJob(journey.ServedTest):
         self.assertEqual(done.json, given)
         info = self.info(done.err.strip())
         self.assertEqual(info["parameters"], given)
+
+    # -- the catalogue --
+
+    def test_the_catalogue_tells_what_a_task_wants(self):
+        row = next(line for line in self.run_("tasks").lines if line.startswith("example_failing "))
+        self.assertEqual(row.split()[1:5], ["default", "1m", "2", "1"])
+        shown = self.run_("tasks", "show", "example_long_running").out
+        for words in (r"timeout +2h\n", r"queue +default\n", r"duration", r"maximum 3600"):
+            self.assertRegex(shown, words)
+        self.assertRegex(self.run_("tasks", "show", "example_failing").out, "exponential back-off from 1s to 10s, jitter")
+        told = {task["name"]: task for task in self.run_("tasks", "--json").json}["my_simple_task"]
+        self.assertEqual((told["queue"], told["priority"], told["timeout"], told["error"]), ("default", 5, 1800, None))
+        self.assertEqual(told["parameters"]["required"], ["message"])
+        self.assertEqual(len(told["workers"]), 1)
+        self.run_("tasks", "show", "nope", status=4)
 
     # -- refused --
 
@@ -289,7 +320,7 @@ class MainJob(journey.ServedTest):
 class StoresAway(journey.ServedTest):
     """Redis or Postgres is stopped: what users of the command line see."""
 
-    files = {"echo": ECHO, "sleeper": SLEEP}
+    files = {"echo": ECHO, "sleeper": SLEEP, "stages": STAGES, "hooked": HOOKED}
 
     def test_a_task_submitted_while_redis_is_away_starts_after_its_return(self):
         self.place.redis_server.stop(signal.SIGKILL)
@@ -345,6 +376,35 @@ class StoresAway(journey.ServedTest):
         self.place.postgres_server.start()
         result = self.result(task_id)
         self.assertEqual((result["result"], result["attempt"]), ("slept", 1))
+
+    def test_progress_made_while_postgres_is_away_is_told_after_its_return(self):
+        file = os.path.join(self.place.work, "stage")
+        task_id = self.place.submit("stages", "file=" + file)
+        ctutor.wait_until(lambda: self.info(task_id)["progress"]["percentage"] == 10, 10)
+        self.place.postgres_server.stop(signal.SIGQUIT)
+        try:
+            open(file, "w").close()
+            ctutor.wait_until(lambda: not os.path.exists(file), 10)
+        finally:
+            self.place.postgres_server.start()
+        ctutor.wait_until(lambda: self.info(task_id)["progress"]["percentage"] == 50, 10)
+        open(file, "w").close()
+        self.assertEqual(self.result(task_id)["status"], "SUCCESS")
+
+    def test_a_hook_that_ends_during_a_long_outage_of_postgres_runs_once(self):
+        file = os.path.join(self.place.work, "hook")
+        task_id = self.place.submit("hooked", "file=" + file)
+        self.assertEqual(self.result(task_id)["status"], "SUCCESS")
+        ctutor.wait_until(lambda: journey.stamps(file + ".runs"), 10)
+        self.place.postgres_server.stop(signal.SIGQUIT)
+        try:
+            open(file, "w").close()
+            ctutor.wait_until(lambda: not os.path.exists(file), 10)
+            time.sleep(11)  # longer than a statement waits for its connection
+        finally:
+            self.place.postgres_server.start()
+        self.place.check_nothing_left(15)
+        self.assertEqual(journey.stamps(file + ".runs"), ["begun"])
 
     def test_without_a_schema_the_command_says_how_to_make_one(self):
         done = self.run_("list", env={"CTUTOR_NAMESPACE": "elsewhere"}, status=2)

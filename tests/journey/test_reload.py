@@ -5,13 +5,11 @@ import signal
 import time
 import unittest
 
-from ctutor import PROGRAM, JourneyTest, descriptors, memory, wait_until
+import journey
+from ctutor import JourneyTest, children, command_line, descriptors, memory, wait_until
 
 RELOADS = int(os.environ.get("CTUTOR_TEST_RELOADS", "200"))
 REFUSED = "what served before goes on"
-# ASan holds freed memory back for a while: that would look like growth.
-NO_QUARANTINE = ":".join(filter(None, [
-    os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=1:thread_local_quarantine_size_kb=64"]))
 
 
 def answers(value):
@@ -213,8 +211,76 @@ class ReloadTest(JourneyTest):
             self.assertRegex(error, "2 ?s")
             self.assertEqual(self.result("steady"), "steady")
 
+    def test_a_runner_that_computes_holds_nobody_up(self):
+        self.place.task("hot", "return { timeout = 60, execute = function() while true do end end }")
+        env = {"CTUTOR_LEASE": "5s"}  # a cancel without Redis comes with the heartbeat
+        with self.place.worker(processes=2, env=env) as worker:
+            hot = self.place.submit("hot")
+            self.place.wait_status(hot, "STARTED")
+            self.place.task("new", answers(7))
+            began = time.monotonic()
+            worker.signal(signal.SIGHUP)
+            wait_until(lambda: self.place.run("submit", "new", "--wait").status == 0, 10)
+            self.assertLess(time.monotonic() - began, 4)
+            self.place.task("newer", answers(8))
+            self.assertEqual(self.reload_outcomes(0)["newer.lua"], ["loaded", None])
+            self.place.run("cancel", hot).expect(0)
+            self.place.wait_status(hot, "REVOKED")
+            self.place.run("worker", "reload").expect(0)
+            for _ in range(4):  # the one that was busy has caught up
+                self.assertEqual(self.result("newer"), 8)
+            self.assertNotIn("not answered in time", worker.log(), "its own turn was too long")
+
+    def test_reloads_asked_for_during_a_reload_are_all_answered(self):
+        with self.place.worker():
+            asked = [self.place.start("worker", "reload", "--json") for _ in range(6)]
+            self.place.task("asked", answers(7))
+            asked += [self.place.start("worker", "reload", "--json")]
+            for one in asked:
+                out, err = one.communicate(timeout=30)
+                self.assertEqual(one.returncode, 0, out + err)
+            self.assertEqual(self.result("asked"), 7)
+
+    def test_a_hang_up_during_a_reload_is_not_forgotten(self):
+        with self.place.worker() as worker:
+            self.place.task("slow", "local e = os.clock() + 1 while os.clock() < e do end " + answers(1))
+            worker.signal(signal.SIGHUP)
+            checker = wait_until(lambda: self.checkers(worker), 10)
+            self.place.task("again", answers(7))
+            worker.signal(signal.SIGHUP)
+            wait_until(lambda: self.place.run("submit", "again").status == 0, 15)
+            self.assertNotEqual(self.checkers(worker), checker)
+
+    def checkers(self, worker):
+        return [pid for pid in children(worker.pid) if "__checker" in command_line(pid)]
+
+    def test_a_checker_that_dies_changes_nothing(self):
+        with self.place.worker() as worker:
+            self.place.task("slow", "local e = os.clock() + 1.5 while os.clock() < e do end " + answers(1))
+            asked = self.place.start("worker", "reload")
+            (checker,) = wait_until(lambda: self.checkers(worker), 10)
+            os.kill(checker, signal.SIGKILL)
+            out, err = asked.communicate(timeout=30)
+            self.assertEqual(asked.returncode, 1)
+            self.assertIn("signal 9", out + err)
+            self.assertEqual(self.result("steady"), "steady")
+            self.place.task("slow", answers(1))
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result("slow"), 1)
+
+    def test_a_folder_that_is_gone_changes_nothing(self):
+        with self.place.worker():
+            os.rename(self.place.tasks_dir, self.place.tasks_dir + ".away")
+            try:
+                done = self.place.run("worker", "reload").expect(1)
+                self.assertIn("tasks.d", done.out + done.err)
+                self.assertEqual(self.result("steady"), "steady")
+            finally:
+                os.rename(self.place.tasks_dir + ".away", self.place.tasks_dir)
+            self.place.run("worker", "reload").expect(0)
+
     def test_many_reloads_leave_memory_and_descriptors_alone(self):
-        with self.place.worker(processes=2, env={"ASAN_OPTIONS": NO_QUARANTINE}) as worker:
+        with self.place.worker(processes=2, env={"ASAN_OPTIONS": journey.NO_QUARANTINE}) as worker:
             for number in range(RELOADS // 4):
                 self.change_and_reload(worker, number)
             processes = [worker.pid] + worker.runners()

@@ -28,6 +28,7 @@ struct house {
     struct broker *broker;
     struct ledger *ledger;
     struct keeper *keeper;
+    int64_t grace_us, max_waiting; /* 0: as most tests want them */
     int reconciled;
 };
 
@@ -80,8 +81,10 @@ static inline void keeper_begin(struct house *house)
 {
     struct keeper_options options = { .me = ident_random(),
                                       .lease_us = LEASE_US,
-                                      .unknown_grace_us = 2 * SECOND_US,
-                                      .max_waiting = 1000000,
+                                      .unknown_grace_us =
+                                          house->grace_us ? house->grace_us : 2 * SECOND_US,
+                                      .max_waiting =
+                                          house->max_waiting ? house->max_waiting : 1000000,
                                       .result_ttl_us = -1,
                                       .arg = house,
                                       .reconciled = on_reconciled };

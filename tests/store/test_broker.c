@@ -29,6 +29,7 @@ struct fixture {
     struct redis *raw;
     int connected, lost;
     struct ident runner, other_runner;
+    uint64_t kin; /* of the runners */
 
     int ended; /* completions */
     enum err_code code;
@@ -189,7 +190,7 @@ static void on_claimed(void *arg, const struct broker_claimed *claimed, const st
 static void start_claim(struct fixture *at, const struct ident *runner, struct ident token, int max,
                         const char *const *queues)
 {
-    struct broker_claim claim = { runner, &token, queues, max };
+    struct broker_claim claim = { runner, &token, queues, max, at->kin };
     broker_claim(at->broker, &claim, on_claimed, at);
 }
 
@@ -210,7 +211,7 @@ static struct ident claim(struct fixture *at, int max)
 static void settle(struct fixture *at, uint8_t n, struct ident token, bool drop,
                    int64_t not_before_us)
 {
-    struct broker_settle one = { plain(n).id, token, drop, not_before_us };
+    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0 };
     broker_settle(at->broker, &one, 1, on_done, at);
     expect_ok(at);
 }
@@ -355,18 +356,20 @@ static void a_claimed_hint_is_left_alone_unless_the_push_is_newer(void **state)
     assert_nothing_left(at);
 }
 
-static void a_thousand_hints_go_in_one_push(void **state)
+/* As many as a runner that died may leave behind. */
+static void any_number_of_hints_goes_in_one_push(void **state)
 {
     struct fixture *at = *state;
-    struct hint *hints = xcalloc(1000, sizeof *hints);
-    for (int i = 0; i < 1000; i++) {
+    struct hint *hints = xcalloc(10500, sizeof *hints);
+    for (int i = 0; i < 10500; i++) {
         hints[i] = hint_of(0, i % 2 ? "a" : "b", 5, NOW_US, i % 3);
         hints[i].id.bytes[0] = (uint8_t)(i / 256), hints[i].id.bytes[1] = (uint8_t)i;
     }
-    broker_push(at->broker, hints, 1000, on_done, at);
+    broker_push(at->broker, hints, 10500, on_done, at);
     expect_ok(at);
-    assert_int_equal(RAW(at, "ZCARD", "{t}:q:a"), 500);
-    assert_int_equal(RAW(at, "ZCARD", "{t}:q:b"), 500);
+    assert_int_equal(at->ended, 1);
+    assert_int_equal(RAW(at, "ZCARD", "{t}:q:a"), 5250);
+    assert_int_equal(RAW(at, "ZCARD", "{t}:q:b"), 5250);
     free(hints);
 }
 
@@ -427,6 +430,29 @@ static void a_hint_put_back_waits_for_its_time(void **state)
     assert_claimed(at, "1");
     settle(at, 1, token, true, 0);
     assert_nothing_left(at);
+}
+
+/* Back for others at once, past its kin, which reaches what lies behind. */
+static void a_hint_that_is_not_mine_is_left_to_others(void **state)
+{
+    struct fixture *at = *state;
+    at->kin = 7;
+    for (uint8_t n = 0; n < 3; n++) push(at, plain(n));
+    struct ident token = claim(at, 2);
+    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7 },
+                                       { plain(1).id, token, false, 0, 7 } };
+    broker_settle(at->broker, settles, 2, on_done, at);
+    expect_ok(at);
+    assert_int_equal(RAW(at, "ZCARD", "{t}:q:default"), 3);
+    claim(at, 2);
+    assert_claimed(at, "2");
+    assert_false(at->more);
+    claim(at, 2);
+    assert_claimed(at, "");
+    at->kin = 8;
+    claim(at, 3);
+    assert_claimed(at, "0 1");
+    assert_in_range(RAW(at, "PTTL", "{t}:skip:7"), 1, 4000);
 }
 
 static void forgetting_removes_waiting_and_claimed_hints(void **state)
@@ -631,7 +657,7 @@ static void a_queue_that_turned_wrong_keeps_its_claims(void **state)
     push(at, plain(1));
     struct ident token = claim(at, 1);
     RAW(at, "SET", "{t}:q:default", "nonsense");
-    struct broker_settle back = { plain(1).id, token, false, 0 };
+    struct broker_settle back = { plain(1).id, token, false, 0, 0 };
     broker_settle(at->broker, &back, 1, on_done, at);
     await(at);
     assert_int_equal(at->code, ERR_INTERNAL);
@@ -717,10 +743,11 @@ int main(void)
         TEST(a_push_replaces_an_older_hint_and_an_older_push_does_nothing),
         TEST(a_count_without_its_hint_does_not_stop_a_push),
         TEST(a_claimed_hint_is_left_alone_unless_the_push_is_newer),
-        TEST(a_thousand_hints_go_in_one_push),
+        TEST(any_number_of_hints_goes_in_one_push),
         TEST(an_expired_lease_returns_its_hint_and_the_old_token_is_worthless),
         TEST(the_lease_is_ten_seconds),
         TEST(a_hint_put_back_waits_for_its_time),
+        TEST(a_hint_that_is_not_mine_is_left_to_others),
         TEST(forgetting_removes_waiting_and_claimed_hints),
         TEST(present_tells_waiting_claimed_and_parked_from_absent),
         TEST(a_paused_queue_is_passed_over),

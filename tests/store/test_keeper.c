@@ -49,6 +49,22 @@ static void test_many_due_tasks_take_many_pages(void **state)
     UNTIL(at->loop, stores_waiting("default") == 2500);
 }
 
+/* What was pushed and waits on is left alone when the next one becomes due: with a long backlog of
+ * delayed tasks each would push all of it again. (A score of 0 marks what was not touched.) */
+static void test_each_due_task_is_pushed_once(void **state)
+{
+    (void)state;
+    keeper_lead(&at->houses[0]);
+    for (int i = 0; i < 3; i++) submit_later(200000);
+    UNTIL(at->loop, stores_waiting("default") == 3);
+    turn_for(at->loop, 100000); /* a wake may have asked for a second look */
+    stores_redis_do("ZUNIONSTORE @:q:default 1 @:q:default WEIGHTS 0");
+    submit_later(400000);
+    UNTIL(at->loop, stores_waiting("default") == 4);
+    turn_for(at->loop, 100000);
+    assert_string_equal(stores_redis_do("ZCOUNT @:q:default 0 0"), "3");
+}
+
 static void on_settled(void *arg, const struct finished *finished)
 {
     assert_int_equal(finished->verdict, FINISH_DONE);
@@ -165,6 +181,21 @@ static void test_what_nobody_carries_ends_after_the_grace(void **state)
     assert_int_equal(count_of(TASK_PENDING), 1);
 }
 
+/* However long the grace for unknown tasks is, which this has to do with by one statement. */
+static void test_a_full_queue_is_noticed_within_a_round(void **state)
+{
+    (void)state;
+    at->houses[0].grace_us = 600 * SECOND_US;
+    at->houses[0].max_waiting = 3;
+    keeper_lead(&at->houses[0]);
+    for (int i = 0; i < 3; i++) submit_later(0);
+    int64_t before_us = clock_mono_us();
+    UNTIL(at->loop, stores_count("SELECT count(*) FROM queues WHERE is_full") == 1);
+    stores_sql("SELECT cancel_tasks(array_agg(id)) FROM active");
+    UNTIL(at->loop, stores_count("SELECT count(*) FROM queues WHERE is_full") == 0);
+    assert_true(clock_mono_us() - before_us < 15 * SECOND_US);
+}
+
 static void test_redis_hears_which_queues_are_paused(void **state)
 {
     (void)state;
@@ -191,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KEEPER_TEST(test_delayed_tasks_start_in_time),
         KEEPER_TEST(test_many_due_tasks_take_many_pages),
+        KEEPER_TEST(test_each_due_task_is_pushed_once),
         KEEPER_TEST(test_retries_start_in_time),
         KEEPER_TEST(test_what_became_due_without_redis_is_pushed_after_its_return),
         KEEPER_TEST(test_absent_hints_are_found),
@@ -198,6 +230,7 @@ int main(void)
         KEEPER_TEST(test_nobody_needs_to_tell_of_a_lost_epoch),
         KEEPER_TEST(test_what_expired_is_revoked),
         KEEPER_TEST(test_what_nobody_carries_ends_after_the_grace),
+        KEEPER_TEST(test_a_full_queue_is_noticed_within_a_round),
         KEEPER_TEST(test_redis_hears_which_queues_are_paused),
         KEEPER_TEST(test_partitions_lie_ahead),
     };

@@ -188,6 +188,29 @@ static void max_losses_zero_never_runs_twice(void **state)
                         "4 worker_lost");
 }
 
+/* Also when its worker leaves in peace and gives back what it runs. */
+static void max_losses_zero_makes_a_release_final(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"greet\",\"hooks\":[\"failure\"]}]}";
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct submission once = submission_of("greet");
+    once.max_losses = 0;
+    insert_one(&once);
+    struct ident owner = worker_living("w"), claim = started_by(&owner, once.id, 0);
+    struct finish release = finish_of(once.id, claim, TASK_PENDING);
+    release.error = NULL;
+    for (int i = 0; i < 2; i++) { /* repeated */
+        struct finished finished = finish_one(&owner, &release);
+        assert_int_equal(finished.verdict, FINISH_DONE);
+        assert_int_equal(finished.status, TASK_FAILURE);
+    }
+    assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
+                        "4 worker_lost");
+    assert_string_equal(sql("SELECT concat_ws(' ', event, attempt, name, owner) FROM hooks_owed"),
+                        "failure 1 greet");
+}
+
 static void a_pending_cancel_makes_a_release_final(void **state)
 {
     (void)state;
@@ -214,6 +237,30 @@ static void the_keeper_declares_dead_only_what_stood_still(void **state)
     assert_int_equal(answer.hint_count, 1);
     assert_string_equal(sql("SELECT concat_ws(' ', status, losses, unwitnessed) FROM active"),
                         "0 0 1");
+}
+
+/* A whole worker died, and the next one on that machine finds the corpses. */
+static void a_death_after_that_of_its_supervisor_is_unwitnessed(void **state)
+{
+    (void)state;
+    struct ident supervisor = worker_living("w");
+    for (int i = 0; i < 2; i++) {
+        struct ident id = insert_named("greet");
+        struct worker_row runner = { .incarnation = ident_random(),
+                                     .supervisor = supervisor,
+                                     .name = "w",
+                                     .host = "here",
+                                     .boot_id = "boot",
+                                     .queues = (const char *const[]){ "default", NULL } };
+        AWAIT(ledger_worker_register(ledger_a, &runner, on_plain, NULL));
+        started_by(&runner.incarnation, id, 0);
+        if (i == 1) release(supervisor, nobody, false);
+        release(runner.incarnation, nobody, false);
+        assert_int_equal(answer.hint_count, 1);
+        assert_int_equal(
+            sql_int("SELECT unwitnessed FROM active WHERE id = '%s' AND status = 0", text_of(id)),
+            i);
+    }
 }
 
 static void sweep_releases_what_a_dead_owner_started_late(void **state)
@@ -286,6 +333,29 @@ static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
         "t 4 unknown_task");
 }
 
+/* Retried by an operator and again carried by nobody: it ends at the same start as before, while
+ * the hook of the first end is still owed. */
+static void each_round_that_ends_unknown_owes_its_hook(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"lost\",\"hooks\":[\"failure\"]}]}";
+    const char *const lost[] = { "lost", NULL };
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct ident one = worker_living("one"), id = insert_named("lost");
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    AWAIT(ledger_retry(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
+    assert_int_equal(answer.count, 1);
+    AWAIT(ledger_hooks_take(ledger_a, &one, lost, 10, on_json, NULL));
+    assert_string_equal(field("0,event"), "failure");
+    assert_string_equal(field("1,event"), "failure");
+    AWAIT(ledger_hook_done(ledger_a, &id, 0, "failure", on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 1);
+    AWAIT(ledger_hook_done(ledger_a, &id, 0, "failure", on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 0);
+}
+
 static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
 {
     (void)state;
@@ -322,12 +392,15 @@ int main(void)
         LEDGER_TEST(losses_end_when_their_budget_is_spent),
         LEDGER_TEST(a_culprit_by_timeout_spends_a_failure),
         LEDGER_TEST(max_losses_zero_never_runs_twice),
+        LEDGER_TEST(max_losses_zero_makes_a_release_final),
         LEDGER_TEST(a_pending_cancel_makes_a_release_final),
         LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
+        LEDGER_TEST(a_death_after_that_of_its_supervisor_is_unwitnessed),
         LEDGER_TEST(sweep_releases_what_a_dead_owner_started_late),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
+        LEDGER_TEST(each_round_that_ends_unknown_owes_its_hook),
         LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);

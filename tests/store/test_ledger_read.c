@@ -110,6 +110,29 @@ static void secrets_are_never_shown(void **state)
     assert_string_equal(sql("SELECT parameters->>'message' FROM tasks"), "hi");
 }
 
+/* The new version calls its secret otherwise; what was given to the old one stays hidden, and what
+ * is secret only now is hidden everywhere. */
+static void a_secret_outlives_its_version(void **state)
+{
+    (void)state;
+    struct submission old = submission_of("greet"), fresh = submission_of("greet");
+    old.schema_hash = "1";
+    fresh.schema_hash = "2";
+    old.params = fresh.params = "{\"message\": \"hi\", \"token\": \"x\"}";
+    old.params_len = fresh.params_len = strlen(old.params);
+    publish(&nobody, "{\"entries\":[{\"name\":\"greet\",\"schema_hash\":\"1\","
+                     "\"secrets\":[\"message\"]}]}");
+    insert_one(&old);
+    publish(&nobody, "{\"entries\":[{\"name\":\"greet\",\"schema_hash\":\"2\","
+                     "\"secrets\":[\"token\"]}]}");
+    insert_one(&fresh);
+    AWAIT(ledger_info(ledger_a, &old.id, on_json, NULL));
+    assert_string_equal(field("parameters"),
+                        "{\"token\": \"********\", \"message\": \"********\"}");
+    AWAIT(ledger_info(ledger_a, &fresh.id, on_json, NULL));
+    assert_string_equal(field("parameters"), "{\"token\": \"********\", \"message\": \"hi\"}");
+}
+
 /* Six tasks: greet waiting, started, success, failure; other waiting in low_priority with tags. */
 static struct ident six[6];
 static void make_six(void)
@@ -313,6 +336,7 @@ int main(void)
         LEDGER_TEST(info_has_the_fields_of_the_contract_in_order),
         LEDGER_TEST(result_adds_the_value_and_all_errors),
         LEDGER_TEST(secrets_are_never_shown),
+        LEDGER_TEST(a_secret_outlives_its_version),
         LEDGER_TEST(list_filters_newest_first),
         LEDGER_TEST(a_retried_task_is_listed_by_its_new_status),
         LEDGER_TEST(the_total_is_exact_to_ten_thousand),

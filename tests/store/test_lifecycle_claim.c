@@ -155,12 +155,50 @@ static void test_what_a_worker_does_not_carry_is_put_back(void **state)
     struct taker *other = taker_begin(0, &at->worker, 10);
     const struct carried others[] = { { "other", "v1" } };
     claimer_set_carried(other->claimer, others, 1);
-    UNTIL(&at->loop, strcmp(stores_redis_do("HLEN @:claimed"), "1") == 0 && quiet(0));
-    claimer_stop(other->claimer);
+    UNTIL(&at->loop, other->idle > 0);
+    assert_int_equal(stores_waiting("default"), 1);
     struct taker *taker = taker_begin(1, &second, 10);
     UNTIL(&at->loop, taker->count == 1);
     assert_true(ident_equal(&taker->ids[0], &id));
     assert_int_equal(other->count, 0);
+}
+
+static void test_workers_of_other_tasks_do_not_slow_it_down(void **state)
+{
+    (void)state;
+    struct ident second = worker_alive(&at->loop, at->ledger, "second");
+    struct taker *other = taker_begin(0, &at->worker, 1000); /* would take all of them */
+    const struct carried others[] = { { "other", "v1" } };
+    claimer_set_carried(other->claimer, others, 1);
+    submit_many(40, NULL);
+    int64_t before_us = clock_mono_us();
+    struct taker *taker = taker_begin(1, &second, 1);
+    UNTIL(&at->loop, taker->count == 40);
+    assert_int_equal(other->count, 0);
+    assert_true(clock_mono_us() - before_us < 1500000);
+    claimer_set_carried(other->claimer, (const struct carried[]){ { "greet", "v1" } }, 1);
+    submit_many(40, NULL);
+    UNTIL(&at->loop, other->count > 0 && taker->count + other->count == 80);
+}
+
+/* The reload comes while the start is under way that is answered by what was carried before. */
+static void test_what_a_reload_brings_is_started_at_once(void **state)
+{
+    (void)state;
+    struct ident id = submit_plain();
+    stores_redis_do("DEL @:q:default");
+    struct taker *taker = taker_begin(0, &at->worker, 10);
+    claimer_set_carried(taker->claimer, (const struct carried[]){ { "other", "v1" } }, 1);
+    UNTIL(&at->loop, taker->idle > 0);
+    stores_sql("BEGIN");
+    stores_sql("LOCK TABLE active IN ACCESS EXCLUSIVE MODE");
+    push_hint(id, 0);
+    UNTIL(&at->loop, stores_count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1);
+    claimer_set_carried(taker->claimer, (const struct carried[]){ { "greet", "v1" } }, 1);
+    stores_sql("COMMIT");
+    int64_t before_us = clock_mono_us();
+    UNTIL(&at->loop, taker->count == 1);
+    assert_true(clock_mono_us() - before_us < 2000000);
 }
 
 /* The connection dies while the starts wait for a lock: nothing was written. */
@@ -252,6 +290,40 @@ static void test_a_first_claim_after_a_busy_time_is_not_overdue(void **state)
     assert_int_equal(taker->stuck, 0);
 }
 
+/* Redis answers PING and takes connections, but no claim: the commonest way in which a worker
+ * stands still although all looks well. */
+static void test_claims_that_are_never_answered_make_it_stuck(void **state)
+{
+    (void)state;
+    struct taker *taker = taker_begin(0, &at->worker, 1);
+    UNTIL(&at->loop, taker->idle > 0);
+    stores_redis_do("CLIENT PAUSE 60000 WRITE");
+    UNTIL(&at->loop, taker->stuck > 0);
+    stores_redis_do("CLIENT UNPAUSE");
+    int idle = taker->idle;
+    UNTIL(&at->loop, taker->idle > idle);
+}
+
+/* Redis looked before the hint came, and the news of it was here before that answer: the next poll
+ * would be a second too late. */
+static void test_a_wake_during_a_claim_is_not_lost(void **state)
+{
+    (void)state;
+    struct ident id = submit_plain();
+    stores_redis_do("DEL @:q:default");
+    struct taker *taker = taker_begin(0, &at->worker, 10);
+    UNTIL(&at->loop, taker->idle > 0);
+    at->takers[0] = NULL; /* deaf to the channel */
+    claimer_wake(taker->claimer);
+    while (claimer_is_quiet(taker->claimer)) loop_turn(&at->loop, false);
+    int64_t before_us = clock_mono_us();
+    push_hint(id, 0);
+    claimer_wake(taker->claimer);
+    UNTIL(&at->loop, taker->count == 1 || clock_mono_us() - before_us > 500000);
+    at->takers[0] = taker;
+    assert_int_equal(taker->count, 1);
+}
+
 static void test_what_was_claimed_still_arrives_after_a_stop(void **state)
 {
     struct ident ids[30];
@@ -275,12 +347,16 @@ int main(void)
         LIFE_TEST(test_a_task_that_is_not_due_waits),
         LIFE_TEST(test_a_paused_queue_starts_nothing),
         LIFE_TEST(test_what_a_worker_does_not_carry_is_put_back),
+        LIFE_TEST(test_workers_of_other_tasks_do_not_slow_it_down),
+        LIFE_TEST(test_what_a_reload_brings_is_started_at_once),
         LIFE_TEST(test_starts_that_were_cut_off_are_repeated),
         LIFE_TEST(test_starts_of_unknown_outcome_are_resolved),
         LIFE_TEST(test_starts_outlive_a_restart_of_postgres),
         LIFE_TEST(test_a_dead_owner_is_told_so),
         LIFE_TEST(test_a_lost_epoch_is_reported),
         LIFE_TEST(test_a_first_claim_after_a_busy_time_is_not_overdue),
+        LIFE_TEST(test_claims_that_are_never_answered_make_it_stuck),
+        LIFE_TEST(test_a_wake_during_a_claim_is_not_lost),
         LIFE_TEST(test_what_was_claimed_still_arrives_after_a_stop),
     };
     return cmocka_run_group_tests(tests, stores_start, stores_stop);

@@ -60,6 +60,29 @@ static void test_a_later_retry_wakes_the_keeper(void **state)
     assert_int_equal(stores_waiting("default"), 0);
 }
 
+/* All of them in one statement would take Postgres longer than the deadline, time and again. */
+static void test_large_results_go_in_small_batches(void **state)
+{
+    (void)state;
+    struct taker *taker = start_many(40);
+    size_t len = 1 << 20;
+    char *large = xmalloc(len + 1);
+    memset(large, 'x', len);
+    large[0] = large[len - 1] = '"';
+    large[len] = '\0';
+    for (size_t i = 0; i < 40; i++) {
+        struct finish finish = success_of(taker, i);
+        finish.result = large;
+        finish.result_len = len;
+        settle_at(i, &finish);
+    }
+    free(large);
+    settle_wait(40);
+    assert_int_equal(outcomes(TASK_SUCCESS), 40);
+    assert_true(stores_count("SELECT max(n) FROM (SELECT count(*) AS n FROM outcomes"
+                             " GROUP BY xmin::text) c") <= 8);
+}
+
 /* Its text is small and the error long: what is pending must still come to nothing. */
 static void test_one_unstorable_result_ends_alone(void **state)
 {
@@ -160,6 +183,7 @@ int main(void)
         LIFE_TEST(test_a_failure_keeps_its_error),
         LIFE_TEST(test_a_retry_at_once_is_pushed),
         LIFE_TEST(test_a_later_retry_wakes_the_keeper),
+        LIFE_TEST(test_large_results_go_in_small_batches),
         LIFE_TEST(test_one_unstorable_result_ends_alone),
         LIFE_TEST(test_finishes_of_unknown_outcome_are_resolved),
         LIFE_TEST(test_finishes_outlive_an_absence_of_postgres),

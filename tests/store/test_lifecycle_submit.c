@@ -25,6 +25,23 @@ static void test_a_thousand_submits_of_one_turn_share_few_statements(void **stat
     UNTIL(&at->loop, stores_waiting("default") == 1000);
 }
 
+static void test_large_parameters_go_in_small_batches(void **state)
+{
+    (void)state;
+    size_t len = 1 << 20;
+    char *large = xmalloc(len + 1);
+    memset(large, 'x', len);
+    memcpy(large, "{\"n\":\"", 6);
+    memcpy(large + len - 2, "\"}", 3);
+    at->answered = 0;
+    for (size_t i = 0; i < 20; i++) submit_at(i, box_of("greet", large));
+    free(large);
+    submit_wait(20);
+    assert_all_new(20);
+    assert_true(stores_count("SELECT max(n) FROM (SELECT count(*) AS n FROM tasks"
+                             " GROUP BY xmin::text) c") <= 8);
+}
+
 static void test_a_repeated_id_is_a_duplicate_or_a_conflict(void **state)
 {
     (void)state;
@@ -155,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIFE_TEST(test_a_thousand_submits_of_one_turn_share_few_statements),
+        LIFE_TEST(test_large_parameters_go_in_small_batches),
         LIFE_TEST(test_a_repeated_id_is_a_duplicate_or_a_conflict),
         LIFE_TEST(test_a_unique_key_answers_the_first_id),
         LIFE_TEST(test_a_delayed_task_wakes_the_keeper),

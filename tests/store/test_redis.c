@@ -399,6 +399,34 @@ static void a_read_only_server_is_left_and_a_full_one_is_not(void **state)
     turn_until(at, &at->connected, 2);
 }
 
+#define WRAPPED(text)                                                                              \
+    "return redis.error_reply('ERR Error running script (call to f_1): @user_script:1: "           \
+    "@user_script: 1: " text "')"
+
+static enum err_code code_of(struct fixture *at, struct redis_script *script)
+{
+    struct redis_command none = { .argc = 0, .wait_for_connection = true };
+    struct outcome out = { 0 };
+    redis_script(at->redis, script, 0, &none, on_done, &out);
+    turn_until(at, &out.ended, 1);
+    return out.code;
+}
+
+/* As Redis 6 says it from within a script. */
+static void the_trouble_within_a_script_is_found(void **state)
+{
+    struct fixture *at = *state;
+    static struct redis_script full = { .name = "full", .text = WRAPPED("-OOM command not") };
+    static struct redis_script replica = { .name = "replica", .text = WRAPPED("-READONLY You") };
+    static struct redis_script wrong = { .name = "wrong", .text = WRAPPED("no such thing") };
+    turn_until(at, &at->connected, 1);
+    assert_int_equal(code_of(at, &full), ERR_STORE);
+    assert_int_equal(code_of(at, &wrong), ERR_INTERNAL);
+    assert_int_equal(at->lost, 0);
+    assert_int_equal(code_of(at, &replica), ERR_STORE);
+    turn_until(at, &at->lost, 1);
+}
+
 static void a_subscription_stands_again_after_a_restart(void **state)
 {
     struct fixture *at = *state;
@@ -576,6 +604,7 @@ int main(void)
         cmocka_unit_test(the_script_name_is_sha1),
         TEST(the_password_and_database_are_given_at_each_connect),
         TEST(a_read_only_server_is_left_and_a_full_one_is_not),
+        TEST(the_trouble_within_a_script_is_found),
         TEST(a_subscription_stands_again_after_a_restart),
         TEST(a_silent_server_is_noticed_within_ten_seconds),
         TEST(no_descriptor_is_inherited),

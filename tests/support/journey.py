@@ -19,6 +19,9 @@ TASK_INFO = [
 TASK_RESULT = TASK_INFO + ["result", "errors"]
 ERROR = ["kind", "message", "traceback", "attempt", "at"]
 ABSENT_ID = "01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34"
+# ASan holds freed memory back for a while: that would look like growth.
+NO_QUARANTINE = ":".join(filter(None, [
+    os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=1:thread_local_quarantine_size_kb=64"]))
 SHIPPED = os.path.join(ctutor.ROOT, "tasks.d")
 
 

@@ -157,7 +157,7 @@ static void config_errors_name_variable_origin_value_and_remedy(void **state)
     (void)state;
     setenv("CTUTOR_LEASE", "soon", 1);
     PLACE_EXPECT_ERROR("CTUTOR_LEASE (from environment) is 'soon': must be a duration",
-                       "from 100ms to 1h");
+                       "from 3s to 1h");
     unsetenv("CTUTOR_LEASE");
     place_write(".env", "\nCTUTOR_LOG=loud\n");
     PLACE_EXPECT_ERROR("CTUTOR_LOG (from .env:2) is 'loud'", "error warn info debug");

@@ -78,8 +78,17 @@ static void value_durations_have_words(void **state)
     accept(SET_GRACE, "0", 0);
     refuse(SET_TIMEOUT, "forever", "or the word false");
     refuse(SET_TIMEOUT, "0", "from 1ms to 3650d");
-    refuse(SET_LEASE, "99ms", "from 100ms to 1h");
-    refuse(SET_LEASE, "false", "from 100ms to 1h");
+    refuse(SET_LEASE, "2s", "from 3s to 1h");
+    refuse(SET_LEASE, "false", "from 3s to 1h");
+}
+
+static void value_memory_may_be_unlimited(void **state)
+{
+    (void)state;
+    accept(SET_MEMORY, "unlimited", -1);
+    accept(SET_MEMORY, "2G", INT64_C(2) << 30);
+    refuse(SET_MEMORY, "1M", "or the word unlimited");
+    refuse(SET_MAX_PARAMS, "unlimited", "number of bytes");
 }
 
 static void value_choices_are_whole_words(void **state)
@@ -141,6 +150,7 @@ int main(void)
         cmocka_unit_test(value_processes_may_be_the_cores),
         cmocka_unit_test(value_sizes_count_in_1024),
         cmocka_unit_test(value_durations_have_words),
+        cmocka_unit_test(value_memory_may_be_unlimited),
         cmocka_unit_test(value_choices_are_whole_words),
         cmocka_unit_test(value_namespace_fits_a_schema),
         cmocka_unit_test(value_texts_are_utf8_and_not_empty),

@@ -18,19 +18,20 @@ struct item {
 
 static struct item items[100];
 static char flushed[512];
+static int taken_at_once = 100; /* by one flush; the rest goes back */
 
 static void on_flush(struct batch *batch, struct list *list, size_t count)
 {
-    (void)batch;
     size_t found = 0;
     struct list *node;
-    while ((node = list_pop_front(list))) {
+    while ((int)found < taken_at_once && (node = list_pop_front(list))) {
         size_t len = strlen(flushed);
         snprintf(flushed + len, sizeof flushed - len, "%d ",
                  container_of(node, struct item, node)->number);
         found++;
     }
-    assert_int_equal(found, count);
+    if ((int)count <= taken_at_once) assert_int_equal(found, count);
+    batch_put_back(batch, list);
     strcat(flushed, "| ");
 }
 
@@ -110,6 +111,27 @@ static void batch_keeps_to_its_size_and_flights(void **state)
     loop_close(&loop);
 }
 
+static void batch_takes_back_what_is_too_much(void **state)
+{
+    (void)state;
+    start(5, 1);
+    taken_at_once = 2;
+    add(1, 7);
+    loop_run(&loop);
+    assert_string_equal(flushed, "1 2 | ");
+    assert_int_equal(batch.waiting_count, 5);
+    add(8, 8);
+    for (int i = 0; i < 4; i++) {
+        batch_flight_done(&batch);
+        loop_run(&loop);
+    }
+    assert_string_equal(flushed, "1 2 | 3 4 | 5 6 | 7 8 | ");
+    assert_int_equal(batch.waiting_count, 0);
+    taken_at_once = 100;
+    batch_close(&batch);
+    loop_close(&loop);
+}
+
 static void batch_held_only_collects(void **state)
 {
     (void)state;
@@ -144,6 +166,7 @@ int main(void)
         cmocka_unit_test(batch_sends_all_items_of_a_turn_together),
         cmocka_unit_test(batch_collects_while_a_flight_is_out),
         cmocka_unit_test(batch_keeps_to_its_size_and_flights),
+        cmocka_unit_test(batch_takes_back_what_is_too_much),
         cmocka_unit_test(batch_held_only_collects),
         cmocka_unit_test(batch_closed_does_not_flush),
     };

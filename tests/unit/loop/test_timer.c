@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -93,12 +94,67 @@ static void timer_restarts_stops_and_closes(void **state)
     loop_close(&loop);
 }
 
+struct answer {
+    struct probe deadline;
+    uv_poll_t news, answer;
+    int news_fds[2], answer_fds[2];
+    int fired_before; /* when the answer was read */
+};
+
+/* The answer comes while the loop is held, and so does the deadline. */
+static void on_news(uv_poll_t *handle, int status, int events)
+{
+    struct answer *answer = handle->data;
+    int64_t until_us = clock_mono_us() + 300000;
+    (void)status, (void)events;
+    uv_close((uv_handle_t *)handle, NULL);
+    assert_int_equal(write(answer->answer_fds[1], "x", 1), 1);
+    while (clock_mono_us() < until_us) {
+    }
+}
+
+static void on_answer(uv_poll_t *handle, int status, int events)
+{
+    struct answer *answer = handle->data;
+    (void)status, (void)events;
+    answer->fired_before = answer->deadline.count;
+    uv_close((uv_handle_t *)handle, NULL);
+}
+
+static void timer_of_a_deadline_looks_for_the_answer_first(void **state)
+{
+    (void)state;
+    struct loop loop;
+    struct answer answer = { .fired_before = -1 };
+    loop_init(&loop);
+    assert_int_equal(pipe(answer.news_fds), 0);
+    assert_int_equal(pipe(answer.answer_fds), 0);
+    uv_poll_init(&loop.uv, &answer.news, answer.news_fds[0]);
+    uv_poll_init(&loop.uv, &answer.answer, answer.answer_fds[0]);
+    answer.news.data = answer.answer.data = &answer;
+    uv_poll_start(&answer.news, UV_READABLE, on_news);
+    uv_poll_start(&answer.answer, UV_READABLE, on_answer);
+    timer_init(&loop, &answer.deadline.timer, on_fire);
+    timer_start(&answer.deadline.timer, 50000);
+    assert_int_equal(write(answer.news_fds[1], "x", 1), 1);
+    loop_run(&loop);
+    assert_int_equal(answer.deadline.count, 1);
+    assert_int_equal(answer.fired_before, 0);
+    timer_close(&answer.deadline.timer, NULL);
+    loop_close(&loop);
+    for (int i = 0; i < 2; i++) {
+        close(answer.news_fds[i]);
+        close(answer.answer_fds[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timer_never_fires_early),
         cmocka_unit_test(timer_counts_from_now_in_a_long_turn),
         cmocka_unit_test(timer_restarts_stops_and_closes),
+        cmocka_unit_test(timer_of_a_deadline_looks_for_the_answer_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
