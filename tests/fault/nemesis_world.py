@@ -16,7 +16,7 @@ from proxy import TO_CLIENT, TO_SERVER, StoreProxies
 
 TASKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d")
 CHANGED = "plain.lua"  # the file that reloads change
-ALLOWED_ENDS = {0, 3, -signal.SIGKILL}  # of a supervisor: left, stores away at its start, killed
+ALLOWED_ENDS = {0, 3, 75, -signal.SIGKILL}  # of a supervisor: left, stores away at its start, fenced, killed
 
 
 class World:

@@ -29,6 +29,15 @@ return {
   end,
 }
 """
+HOOKED = """
+local fs = require "ctutor.fs"
+local function note(ctx, word) assert(fs.append(ctx.params.log, word .. " " .. ctx.id .. " " .. ctx.attempt .. "\\n")) end
+return {
+  queue = "default", params = { log = "string" },
+  execute = function(ctx) note(ctx, "run") end,
+  on_success = function(ctx) note(ctx, "hook") end,
+}
+"""
 
 
 class StoresTest(ctutor.JourneyTest):
@@ -138,6 +147,44 @@ class LostReplies(StoresTest):
         self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
 
 
+class LostRepliesOfHooks(StoresTest):
+    """A hook is owed until the ledger has heard that it ran."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.place.task("hooked", HOOKED)
+        cls.place.run("worker", "reload", "--all").expect(0)
+
+    def hooked(self):
+        return self.place.submit("hooked", "log=" + self.log)
+
+    def wait_lines(self, task_id, lines):
+        wait_until(lambda: self.lines_of(task_id) == lines, 15, "%s, not %s" % (self.lines_of(task_id), lines))
+        wait_until(lambda: self.place.value("SELECT count(*) FROM hooks_owed") == "0", 15, "no hook is owed")
+
+    def test_of_the_finish_that_owes_it(self):
+        self.proxies.postgres.swallow(b"\0finish_success\0")
+        task_id = self.hooked()
+        self.wait_lines(task_id, ["run 1", "hook 1"])
+        self.assertFalse(self.proxies.postgres.is_swallowing)
+
+    def test_of_the_word_that_it_ran(self):
+        self.proxies.postgres.swallow(b"\0hook_done\0")
+        task_id = self.hooked()
+        self.wait_lines(task_id, ["run 1", "hook 1"])
+        self.assertFalse(self.proxies.postgres.is_swallowing)
+
+    def test_of_taking_over_what_nobody_does(self):
+        task_id = self.hooked()
+        self.wait_lines(task_id, ["run 1", "hook 1"])
+        self.proxies.postgres.swallow(b"\0hooks_take\0")
+        self.place.psql("INSERT INTO hooks_owed (id, round, attempt, event, name)"
+                        " VALUES ('%s', 1, 1, 'success', 'hooked')" % task_id)
+        self.wait_lines(task_id, ["run 1", "hook 1", "hook 1"])
+        self.assertFalse(self.proxies.postgres.is_swallowing)
+
+
 class Silence(StoresTest):
     """Connections that stand and carry nothing."""
 
@@ -237,7 +284,7 @@ class Restarts(StoresTest):
 
 
 class Frozen(StoresTest):
-    settings = {"CTUTOR_LEASE": "2s"}
+    settings = {"CTUTOR_LEASE": "3s"}
     processes = 2
 
     def test_postgres_longer_than_the_lease(self):
@@ -254,7 +301,7 @@ class Frozen(StoresTest):
             for pid in everybody:
                 os.kill(pid, signal.SIGCONT)
             self.in_time(self.seconds_until_done(self.submit()), AFTER_RETURN)
-            time.sleep(3)  # the lease, had anybody counted it
+            time.sleep(4)  # the lease, had anybody counted it
             self.assertEqual(self.place.psql("SELECT incarnation FROM workers WHERE state = 'alive' ORDER BY 1"),
                              before)
         self.assertEqual(self.result(ids[0])["attempt"], 1)
