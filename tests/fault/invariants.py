@@ -254,9 +254,11 @@ def unique_keys(history):
     for task in history.tasks.values():
         if task.unique_key:
             for end in history.outcomes[task.id]:
+                # From its first start: created_at is when its transaction began, and that may have
+                # waited for the end of the holder.
                 starts = [row.started_at for row in history.ends(task.id)
                           if row.round == end.round and row.started_at]
-                began = task.created_at if end.round == 1 else min(starts, default=end.finished_at)
+                began = min(starts, default=end.finished_at)
                 held[task.name, task.unique_key].append((began, end.finished_at, task.id))
     for key, times in held.items():
         times.sort()

@@ -110,11 +110,11 @@ class Eyes(unittest.TestCase):
         self.assertEqual(self.seen(), {"I5"})
 
     def test_a_unique_key_held_twice(self):
-        other = SimpleNamespace(**{**vars(self.task), "id": "u", "created_at": 3.5})
+        other = SimpleNamespace(**{**vars(self.task), "id": "u"})
         self.history.tasks["u"] = other
         self.history.attempts["u"] = []
         self.history.outcomes["u"] = [SimpleNamespace(**{**vars(self.end), "id": "u", "attempt": 1, "claim_id": "c3",
-                                                         "result": '{"attempt": 1}'})]
+                                                         "started_at": 3.5, "result": '{"attempt": 1}'})]
         self.history.lines["u"] = [invariants.Line("u", 1, "end", "w", 3.8)]
         self.assertEqual(self.seen(), {"I9"})
 

@@ -216,8 +216,7 @@ class Proxy:
             events = poller.poll(timeout)
             with self._lock:
                 for descriptor, event in events:
-                    self._happened(ready_for[descriptor], event)
-                self._links = [link for link in self._links if not link.closed]
+                    self._happened(ready_for[descriptor])
 
     def _interests(self):
         """What to wait for: poll object, descriptor -> (link or None, ...), milliseconds or None."""
@@ -228,6 +227,7 @@ class Proxy:
             ready_for[self._listener.fileno()] = self._listener
         now = time.monotonic()
         wanted = {}
+        self._links = [link for link in self._links if not link.closed]
         for link in self._links:
             for flow in link.flows:
                 source, target = flow.source.fileno(), flow.target.fileno()
@@ -244,7 +244,7 @@ class Proxy:
             poller.register(descriptor, events)
         return poller, ready_for, None if due is None else max(1, int((due - now) * 1000) + 1)
 
-    def _happened(self, subject, event):
+    def _happened(self, subject):
         if subject is None:
             os.read(self._wake_out, 4096)
         elif subject is self._listener:
