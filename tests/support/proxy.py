@@ -215,7 +215,7 @@ class Proxy:
                 poller, ready_for, timeout = self._interests()
             events = poller.poll(timeout)
             with self._lock:
-                for descriptor, event in events:
+                for descriptor, _ in events:
                     self._happened(ready_for[descriptor])
 
     def _interests(self):
