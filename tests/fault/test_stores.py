@@ -1,34 +1,17 @@
 """Each way in which a store can be away, aimed at the moment where it hurts; everything resumes by
 itself, nothing runs twice."""
 
-import contextlib
 import os
 import signal
 import time
 import unittest
 
-import ctutor
-import journey
 from ctutor import wait_until
 from nemesis_clients import new_id
 from proxy import StoreProxies
+from stores_case import AFTER_RETURN, StoresTest
 
 RESTARTS = int(os.environ.get("CTUTOR_RESTARTS", "4"))  # of Redis under an idle and a busy worker
-AFTER_RETURN = 5  # seconds in which everything goes on once a store is back
-NOTED = """
-local fs = require "ctutor.fs"
-return {
-  queue = "default", retries = { max = 1, backoff = "fixed", base = 0.1, jitter = false },
-  params = { log = "string", seconds = { type = "number", default = 0 }, fails = { type = "boolean", default = false } },
-  execute = function(ctx, params)
-    assert(fs.append(params.log, "start " .. ctx.id .. " " .. ctx.attempt .. "\\n"))
-    ctx.sleep(params.seconds)
-    if params.fails and ctx.attempt == 1 then error("once", 0) end
-    assert(fs.append(params.log, "end " .. ctx.id .. " " .. ctx.attempt .. "\\n"))
-    return ctx.attempt
-  end,
-}
-"""
 HOOKED = """
 local fs = require "ctutor.fs"
 local function note(ctx, word) assert(fs.append(ctx.params.log, word .. " " .. ctx.id .. " " .. ctx.attempt .. "\\n")) end
@@ -38,56 +21,6 @@ return {
   on_success = function(ctx) note(ctx, "hook") end,
 }
 """
-
-
-class StoresTest(ctutor.JourneyTest):
-    """One worker behind proxies; the clients of a test talk to the stores directly unless it says so."""
-
-    processes = 1
-    settings = {}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.proxies = StoreProxies(cls.place)
-        cls.log = os.path.join(cls.place.root, "effects")
-        cls.place.task("noted", NOTED)
-        cls.place.env.update(cls.settings)
-        cls.worker = cls.place.start_worker(processes=cls.processes, env=cls.proxies.env)
-        cls.addClassCleanup(cls._leave)
-
-    @classmethod
-    def _leave(cls):
-        status = cls.worker.stop()
-        if status != 0:
-            raise AssertionError("the worker left with %d:\n%s" % (status, cls.worker.log()))
-
-    def setUp(self):
-        self.addCleanup(self.proxies.heal)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.log)
-
-    def submit(self, *args, **options):
-        return self.place.submit("noted", "log=" + self.log, *args, **options)
-
-    def result(self, task_id, seconds=30):
-        return self.place.run("result", task_id, "--wait=%ss" % seconds, "--json").expect(0).json
-
-    def seconds_until_done(self, task_id):
-        began = time.monotonic()
-        self.result(task_id, 60)
-        return time.monotonic() - began
-
-    def settle(self):
-        """A task goes through: everybody is connected."""
-        self.result(self.submit())
-
-    def lines_of(self, task_id):
-        return [line.replace(task_id + " ", "") for line in journey.stamps(self.log) if task_id in line]
-
-    def in_time(self, seconds, most):
-        if seconds > most:
-            self.fail("%.1f s, not %s s\n%s" % (seconds, most, self.worker.log()[-4000:]))
 
 
 class LostReplies(StoresTest):
@@ -185,65 +118,6 @@ class LostRepliesOfHooks(StoresTest):
         self.assertFalse(self.proxies.postgres.is_swallowing)
 
 
-class Silence(StoresTest):
-    """Connections that stand and carry nothing."""
-
-    def test_a_half_open_connection_to_redis_is_found(self):
-        self.settle()
-        self.proxies.redis.black_hole()
-        self.proxies.redis.heal()
-        self.in_time(self.seconds_until_done(self.submit()), 10 + 1)
-
-    def test_a_half_open_connection_to_postgres_is_found(self):
-        self.settle()
-        self.proxies.postgres.black_hole()
-        self.proxies.postgres.heal()
-        self.in_time(self.seconds_until_done(self.submit()), 10 + 2)
-
-    def test_a_black_hole_for_redis_defers_submits_and_no_more(self):
-        self.settle()
-        running = self.submit("seconds=2")
-        self.place.wait_status(running, "STARTED")
-        self.proxies.redis.black_hole()
-        ids = []
-        for _ in range(3):
-            done = self.place.run("submit", "noted", "log=" + self.log, "--json", env=self.proxies.env).expect(0)
-            self.assertEqual(done.json["dispatch"], "deferred")
-            self.in_time(done.seconds, 3)
-            ids.append(done.json["task_id"])
-        self.assertEqual(self.result(running)["attempt"], 1)
-        time.sleep(9)  # until the connection was given up and new ones fell into the hole too
-        self.proxies.heal()
-        began = time.monotonic()
-        for task_id in ids:
-            self.result(task_id)
-        self.in_time(time.monotonic() - began, AFTER_RETURN)
-
-    def test_a_black_hole_for_postgres_kills_nobody(self):
-        self.settle()
-        running = self.submit("seconds=3")
-        self.place.wait_status(running, "STARTED")
-        self.proxies.postgres.black_hole()
-        time.sleep(12)
-        self.assertIn("end 1", self.lines_of(running))
-        self.proxies.heal()
-        began = time.monotonic()
-        self.assertEqual(self.result(running)["attempt"], 1)
-        self.result(self.submit())
-        self.in_time(time.monotonic() - began, AFTER_RETURN)
-
-    def test_one_direction_only(self):
-        self.settle()
-        for direction in ("to_server", "to_client"):
-            for proxy in (self.proxies.redis, self.proxies.postgres):
-                proxy.one_way(direction)
-                task_id = self.submit()
-                time.sleep(1)
-                proxy.heal()
-                self.in_time(self.seconds_until_done(task_id), 12)
-                self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
-
-
 class Restarts(StoresTest):
     def restart_redis(self):
         self.place.redis_server.stop(signal.SIGKILL)
@@ -281,32 +155,6 @@ class Restarts(StoresTest):
             for task_id in ids:
                 self.assertEqual(self.result(task_id)["attempt"], 1)
                 self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
-
-
-class Frozen(StoresTest):
-    settings = {"CTUTOR_LEASE": "3s"}
-    processes = 2
-
-    def test_postgres_longer_than_the_lease(self):
-        ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 30)]
-        for task_id in ids:
-            self.place.wait_status(task_id, "STARTED")
-        before = self.place.psql("SELECT incarnation FROM workers WHERE state = 'alive' ORDER BY 1")
-        for seconds in (5, 13):  # within the deadline of a statement, and beyond
-            everybody = [self.place.postgres_server.pid]
-            everybody += ctutor.descendants(self.place.postgres_server.pid)
-            for pid in everybody:
-                os.kill(pid, signal.SIGSTOP)
-            time.sleep(seconds)
-            for pid in everybody:
-                os.kill(pid, signal.SIGCONT)
-            self.in_time(self.seconds_until_done(self.submit()), AFTER_RETURN)
-            time.sleep(4)  # the lease, had anybody counted it
-            self.assertEqual(self.place.psql("SELECT incarnation FROM workers WHERE state = 'alive' ORDER BY 1"),
-                             before)
-        self.assertEqual(self.result(ids[0])["attempt"], 1)
-        self.place.run("cancel", ids[1]).expect(0)
-        self.assertEqual(self.place.wait_status(ids[1], "REVOKED")["attempt"], 1)
 
 
 class Refusals(StoresTest):
