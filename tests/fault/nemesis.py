@@ -85,7 +85,20 @@ class Round:
                                    DRAIN_SECONDS)
         self.drain_seconds = time.monotonic() - began
         if not done:
-            self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed" % DRAIN_SECONDS))
+            self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed\n%s" % (
+                DRAIN_SECONDS, self._state())))
+
+    def _state(self):
+        """Who leads, who lives, what waits where: for a system that stands still."""
+        place, lines = self.world.place, []
+        for query in ("SELECT * FROM keeper", "SELECT incarnation, supervisor, name, state, heartbeat FROM workers"
+                      " WHERE state = 'alive'", "SELECT queue, status, starts, run_at > created_at AS later, count(*)"
+                      " FROM active GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10"):
+            lines += ["    %s" % (row,) for row in place.psql(query)]
+        for key in sorted(place.redis("KEYS", "{%s}:*" % place.namespace)):
+            lines.append("    Redis %s: %s" % (key.decode(), place.redis("TYPE", key).decode()))
+        lines.append("    epoch %s" % place.redis("GET", "{%s}:epoch" % place.namespace))
+        return "\n".join(lines)
 
     def _leave(self):
         self.watch.stop()
