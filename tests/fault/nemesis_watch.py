@@ -1,8 +1,9 @@
 """Looks at the stores while the nemesis is at work: what must hold at every moment.
 
 I6 no running row whose owner is dead for longer than lease + sweep; I7 no due task waits 10 s while
-a slot is free and a living worker carries its name; I8 each hint names a known task and no start that has not been. I6 and I7 speak of a
-system that is well: they count only what was seen while nothing was wrong.
+a slot is free and a living worker carries its name; I8 each hint names a known task and no start
+that has not been. I6 and I7 speak of a system that is well: they count only what was seen while
+nothing was wrong.
 """
 
 import threading
