@@ -25,6 +25,7 @@ from nemesis_watch import Watch
 from nemesis_world import ALLOWED_ENDS, World
 
 DRAIN_SECONDS = 60
+HINT_SECONDS = 25
 CRASHES = re.compile(r"ended by signal (?:4|6|7|8|11)\b|AddressSanitizer|runtime error|Assertion")
 
 
@@ -87,6 +88,9 @@ class Round:
         if not done:
             self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed\n%s" % (
                 DRAIN_SECONDS, self._state())))
+        # Hints of what has ended go when a lease on them is over and somebody claims them again.
+        elif not self._wait(lambda: not place._hints_left(), HINT_SECONDS):
+            self.broken.append(Broken("left", "-", "hints of ended tasks stay:\n" + self._state()))
 
     def _state(self):
         """Who leads, who lives, what waits where: for a system that stands still."""
