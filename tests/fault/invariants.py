@@ -7,7 +7,8 @@ world (the side-effect log: lines `id attempt word worker seconds`).
 The numbers are those of docs/reliability.md: I1 accepted tasks exist; I2 one final row per round,
 never changed; I3 starts 1..n, each with one end, within the budgets, bystanders uncharged; I4 the
 result is the last start's; I5 runs overlap only if the first was declared lost by its silence; I9
-one active task per unique key. I6, I7 and I8 hold at every moment: see nemesis_watch.py.
+one active task per unique key; death: nobody is declared dead who did not stand still for the
+lease while Postgres answered. I6, I7 and I8 hold at every moment: see nemesis_watch.py.
 """
 
 import collections
@@ -117,6 +118,29 @@ def check(history, accepted, finals=None, cancelled=(), deaths=None):
             broken.append(Broken("I3", charged[0][0], "%d losses were charged, %d processes died"
                                  % (len(charged), deaths)))
     return broken
+
+
+def deaths_by_silence(history, beats, away, lease):
+    """beats: incarnation -> (heartbeat, since when it was seen); away: spans in which Postgres
+    answered nobody. A look may come late: half of the lease is enough for us."""
+    for worker in history.workers.values():
+        if worker.incarnation not in history.silent or worker.state != "dead" or worker.incarnation not in beats:
+            continue
+        since = beats[worker.incarnation][1]
+        silence = worker.ended_at - since - _overlap(since, worker.ended_at, away)
+        if silence < lease / 2:
+            yield Broken("death", worker.incarnation, "%s was declared dead when it had stood still for %.2f s "
+                         "in which Postgres answered; the lease is %g s" % (worker.name, silence, lease))
+
+
+def _overlap(since, until, spans):
+    """Seconds of [since, until] that lie in one of the spans, which may overlap each other."""
+    seconds, at = 0.0, since
+    for begin, end in sorted(spans):
+        begin, end = max(begin, at), min(end, until)
+        if end > begin:
+            seconds, at = seconds + end - begin, end
+    return seconds
 
 
 def final_digest(row):

@@ -30,6 +30,8 @@ CRASHES = re.compile(r"ended by signal (?:4|6|7|8|11)\b|AddressSanitizer|runtime
 
 
 class Round:
+    drain_seconds_most, hint_seconds_most = DRAIN_SECONDS, HINT_SECONDS
+
     def __init__(self, seed, seconds, workers=2, runners=2):
         self.seed, self.seconds = seed, seconds
         self.plan = nemesis_plan.make(seed, seconds, workers, runners)
@@ -83,13 +85,13 @@ class Round:
         place = self.world.place
         done = done and self._wait(lambda: place.value("SELECT count(*) FROM active") == "0"
                                    and place.value("SELECT count(*) FROM hooks_owed") == "0",
-                                   DRAIN_SECONDS)
+                                   self.drain_seconds_most)
         self.drain_seconds = time.monotonic() - began
         if not done:
             self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed\n%s" % (
-                DRAIN_SECONDS, self._state())))
+                self.drain_seconds_most, self._state())))
         # Hints of what has ended go when a lease on them is over and somebody claims them again.
-        elif not self._wait(lambda: not place._hints_left(), HINT_SECONDS):
+        elif not self._wait(lambda: not place._hints_left(), self.hint_seconds_most):
             self.broken.append(Broken("left", "-", "hints of ended tasks stay:\n" + self._state()))
 
     def _state(self):
@@ -121,6 +123,7 @@ class Round:
         self.broken += self.clients.broken + list(self.watch.broken.values())
         self.broken += invariants.check(history, self.clients.accepted, self.watch.finals,
                                         self.clients.cancelled, deaths)
+        self.broken += invariants.deaths_by_silence(history, self.watch.beats, world.postgres_away, self.watch.lease)
         for at, index, status in world.ended:
             if status not in ALLOWED_ENDS:
                 self.broken.append(Broken("exit", "-", "worker %d ended with %d at %.2f" % (index, status, at)))

@@ -3,7 +3,7 @@
 I6 no running row whose owner is dead for longer than lease + sweep; I7 no due task waits 10 s while
 a slot is free and a living worker carries its name; I8 each hint names a known task and no start
 that has not been. I6 and I7 speak of a system that is well: they count only what was seen while
-nothing was wrong.
+nothing was wrong. Also notes since when each worker's heartbeat has stood still.
 """
 
 import threading
@@ -29,6 +29,7 @@ WHERE a.status IN (0, 2) AND a.run_at <= now() AND a.cancel_at IS NULL
   AND (SELECT count(*) FROM active WHERE status = 1)
     < (SELECT sum(slots) FROM workers WHERE state = 'alive' AND supervisor IS NOT NULL)
 """
+BEATS = "SELECT incarnation, heartbeat, extract(epoch FROM clock_timestamp()) FROM workers WHERE state = 'alive'"
 STARTS = """
 SELECT t.id, coalesce((SELECT starts FROM active a WHERE a.id = t.id),
                       (SELECT max(attempt) FROM outcomes o WHERE o.id = t.id))
@@ -37,12 +38,13 @@ FROM tasks t
 
 
 class Watch(threading.Thread):
-    def __init__(self, world, every=1.0):
+    def __init__(self, world, every=0.3):
         super().__init__(daemon=True)
         self.world, self.place, self.every = world, world.place, every
         self.lease = float(world.lease.rstrip("s"))
         self.broken, self.finals, self.looks = {}, {}, 0
         self.waiting, self.orphaned = {}, {}
+        self.beats = {}  # incarnation -> (heartbeat, seconds since the epoch when it was first seen)
         self.over = threading.Event()
 
     def stop(self):
@@ -58,7 +60,9 @@ class Watch(threading.Thread):
                 self.waiting, self.orphaned = {}, {}  # a store is away
 
     def look(self):
-        self._note_finals()
+        self._note_beats()
+        if self.looks % 3 == 0:
+            self._note_finals()
         self._look_at_hints()
         if self.world.calm_for() <= 0:
             self.waiting, self.orphaned = {}, {}
@@ -80,6 +84,11 @@ class Watch(threading.Thread):
             if seconds > most:
                 self.broken.setdefault((invariant, key[0]), Broken(invariant, key[0], text % seconds))
 
+    def _note_beats(self):
+        for incarnation, heartbeat, now in self.place.psql(BEATS):
+            if self.beats.get(incarnation, (None,))[0] != heartbeat:
+                self.beats[incarnation] = (heartbeat, float(now))
+
     def _note_finals(self):
         for row in invariants.read_table(self.place, "outcomes", invariants.OUTCOMES):
             self.finals.setdefault((row.id, row.round), invariants.final_digest(row))
@@ -89,6 +98,8 @@ class Watch(threading.Thread):
         ns = "{%s}" % self.place.namespace
         pairs = self.place.redis("HGETALL", ns + ":starts")
         hinted = {uuid.UUID(bytes=key): int(value) for key, value in zip(pairs[::2], pairs[1::2])}
+        for member in self.place.redis("HKEYS", ns + ":claimed"):
+            hinted.setdefault(uuid.UUID(bytes=member), 0)
         for queue in self.place.redis("SMEMBERS", ns + ":queues"):
             for member in self.place.redis("ZRANGE", ns + ":q:" + queue.decode(), 0, -1):
                 hinted.setdefault(uuid.UUID(bytes=member), 0)

@@ -6,6 +6,7 @@ started it ends.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from proxy import TO_CLIENT, TO_SERVER, StoreProxies
 
 TASKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d")
 CHANGED = "plain.lua"  # the file that reloads change
+AWAY = {"black_hole", "freeze", "refuse", "to_server_only", "to_client_only"}  # modes in which nobody is answered
 ALLOWED_ENDS = {0, 3, 75, -signal.SIGKILL}  # of a supervisor: left, stores away at its start, fenced, killed
 
 
@@ -34,6 +36,7 @@ class World:
         self.ended = []            # (seconds, worker, status) of supervisors
         self.happened = []         # texts, in the order of time
         self.undo = []             # [due, text, function]
+        self.postgres_away = []    # [from, until] in seconds since the epoch: no worker was answered
         self.modes = {}            # proxy -> the fault that holds it
         self.versions = 0
         self.began = self.calm_since = time.monotonic()
@@ -107,6 +110,7 @@ class World:
         self.turn(at_once=True)
         for proxies in self.proxies.values():
             proxies.heal()
+        self.note_postgres_back()
         for index in range(len(self.workers)):
             self.down_until[index] = 0
         self._write_changed("mend")
@@ -172,12 +176,24 @@ class World:
             self.modes[proxy] = fault
             set_mode(proxy, *fault.detail)
 
+        if store == "postgres" and fault.victim == ("all",) and fault.detail[0] in AWAY:
+            self.note_postgres_away()
+
         def heal():
+            if store == "postgres":
+                self.note_postgres_back()
             for proxy in proxies:
                 if self.modes.get(proxy) is fault:
                     proxy.heal()
 
         self._later(fault.seconds, "%s of %s" % (fault.detail[0], fault.verb), heal)
+
+    def note_postgres_away(self):
+        self.postgres_away.append([time.time(), math.inf])
+
+    def note_postgres_back(self):
+        for span in self.postgres_away:
+            span[1] = min(span[1], time.time())
 
     def _do_flush(self, _fault):
         self._redis("FLUSHALL")
@@ -196,9 +212,16 @@ class World:
         self._crash(self.place.postgres_server, signal.SIGQUIT, fault)
 
     def _crash(self, server, number, fault):
+        def start():
+            server.start()
+            if server is self.place.postgres_server:
+                self.note_postgres_back()
+
         if server.process:
+            if server is self.place.postgres_server:
+                self.note_postgres_away()
             server.stop(number)
-            self._later(fault.seconds, fault.verb, server.start)
+            self._later(fault.seconds, fault.verb, start)
 
 
 def set_mode(proxy, mode, detail):

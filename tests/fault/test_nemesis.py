@@ -109,6 +109,23 @@ class Eyes(unittest.TestCase):
         self.lines.pop()
         self.assertEqual(self.seen(), {"I5"})
 
+    def deaths(self, silent=("i",), beat=10.0, away=(), ended_at=13.2):
+        self.history.workers["i"] = SimpleNamespace(incarnation="i", name="w", state="dead", ended_at=ended_at)
+        self.history.silent = set(silent)
+        return [broken.invariant for broken in
+                invariants.deaths_by_silence(self.history, {"i": ("7", beat)}, away, 3.0)]
+
+    def test_a_death_by_silence(self):
+        self.assertEqual(self.deaths(), [])
+        self.assertEqual(self.deaths(away=[(1.0, 9.0), (12.0, 12.5), (20.0, float("inf"))]), [])
+
+    def test_a_death_of_one_that_beat(self):
+        self.assertEqual(self.deaths(beat=12.9), ["death"])
+        self.assertEqual(self.deaths(beat=12.9, silent=()), [])
+
+    def test_a_death_while_postgres_was_away(self):
+        self.assertEqual(self.deaths(away=[(10.2, 12.9), (10.0, 12.5)]), ["death"])
+
     def test_a_unique_key_held_twice(self):
         other = SimpleNamespace(**{**vars(self.task), "id": "u"})
         self.history.tasks["u"] = other
