@@ -102,11 +102,12 @@ def write(process, lines):
 def outage(self):
     world = self.world
     leader, other = self.leader_and_other()
-    self.clients._submit(self.lines(6, 7))
+    self.clients._submit(self.lines(6, 5))
     self.until(lambda: self.count("status = 1") == 6, "all are started")
     self._wait(lambda: False, 1)
     for party in world.parties:
         world.proxies[party].postgres.freeze()
+    world.proxies[other].redis.freeze()  # it takes no hints that it cannot start
     world.note_postgres_away()
     world.note("Postgres is gone")
     self._wait(lambda: False, LEASE + 1)
