@@ -49,6 +49,26 @@ MISTAKES = [
 """),
             Change(SUBMIT, 1, "    item->done(item->arg, answer, err);\n",
                    "    if (item->done) item->done(item->arg, answer, err);\n"),
+            # Who has all its answers leaves; then the insert may be under way still.
+            Change(SUBMIT, 1, "struct submitter {\n", "struct submitter {\n    bool closing;\n"),
+            Change(SUBMIT, 1, """\
+    if (submitter) batch_close(&submitter->batch);
+    free(submitter);
+""", """\
+    if (!submitter) return;
+    batch_close(&submitter->batch);
+    submitter->closing = submitter->batch.flights > 0;
+    if (!submitter->closing) free(submitter);
+"""),
+            Change(SUBMIT, 1, "    if (!err) {\n", """\
+    if (flight->submitter->closing) {
+        flight_fail(flight, err);
+    } else if (!err) {
+"""),
+            Change(SUBMIT, 1, "    batch_flight_done(&submitter->batch);\n", """\
+    batch_flight_done(&submitter->batch);
+    if (submitter->closing && submitter->batch.flights == 0) free(submitter);
+"""),
         ]),
     Mistake(
         "redis_counter", "What fences a start is a number that Redis counts, and nothing else.",

@@ -31,7 +31,7 @@ def draw_submission(draw):
     if kind in ("plain", "long", "unique", "delayed", "ranked", "expiring"):
         line["task_name"] = "plain"
         line["parameters"] = {"seconds": round(draw.uniform(*{
-            "plain": (0, 0.3), "long": (0.5, 4), "unique": (0, 1)}.get(kind, (0, 0.1))), 3)}
+            "plain": (0, 0.3), "long": (0.5, 6), "unique": (0, 1)}.get(kind, (0, 0.1))), 3)}
     if kind == "unique":
         line["unique_key"] = "key-%d" % draw.randrange(6)
     elif kind == "delayed":

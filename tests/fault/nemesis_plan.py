@@ -15,10 +15,11 @@ WEIGHTS = {
     "kill_runner": 14, "stop_runner": 6, "kill_supervisor": 5, "stop_supervisor": 4,
     "kill_group": 4, "stop_group": 4, "terminate": 5, "reload": 7, "kill_client": 6,
     "redis_proxy": 10, "postgres_proxy": 10, "flush": 5, "redis_crash": 4, "postgres_crash": 4,
-    "scripts_flush": 2,
+    "scripts_flush": 2, "partition": 12, "outage": 8,
 }
 MODES = ["delay", "black_hole", "to_server_only", "to_client_only", "freeze", "cut", "cut_after",
          "refuse", "swallow"]
+AWAY = ["black_hole", "freeze", "refuse", "to_server_only", "to_client_only"]  # modes in which nobody is answered
 RELOADS = ["change", "break", "mend"]
 
 
@@ -30,6 +31,8 @@ def make(seed, seconds, workers, runners):
     while at < seconds:
         plan.append(_draw_fault(draw, at, draw.choices(verbs, weights)[0], workers, runners))
         at += min(4.0, 0.2 + draw.expovariate(1.0))
+        if plan[-1].verb in ("partition", "outage") and draw.random() < 0.7:
+            at += plan[-1].seconds  # nothing else comes between
         if draw.random() < 0.04:
             at += 3 * LEASE  # some peace, in which deaths by the lease come to their end
     return plan
@@ -48,6 +51,13 @@ def _draw_fault(draw, at, verb, workers, runners):
         detail = (mode, {"delay": round(draw.uniform(0.02, 0.6), 3),
                          "cut_after": draw.randrange(20, 5000),
                          "swallow": draw.randrange(1, 6)}.get(mode))
+    elif verb == "partition":
+        # one worker loses both stores until others have taken its tasks; then what it had sent arrives
+        seconds = draw.uniform(LEASE + 1, LEASE + 5)
+    elif verb == "outage":
+        # Postgres is away for all, and comes back for one after the other
+        victim, seconds = ("all",), draw.uniform(LEASE, LEASE + 2)
+        detail = [round(draw.uniform(0, 1.5), 2) for _ in range(workers)] + [0]
     elif verb == "reload":
         detail = draw.choice(RELOADS)
     elif verb in ("flush", "scripts_flush", "redis_crash", "postgres_crash", "kill_client"):

@@ -13,11 +13,11 @@ import signal
 import time
 
 import ctutor
+from nemesis_plan import AWAY
 from proxy import TO_CLIENT, TO_SERVER, StoreProxies
 
 TASKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d")
 CHANGED = "plain.lua"  # the file that reloads change
-AWAY = {"black_hole", "freeze", "refuse", "to_server_only", "to_client_only"}  # modes in which nobody is answered
 ALLOWED_ENDS = {0, 3, 75, -signal.SIGKILL}  # of a supervisor: left, stores away at its start, fenced, killed
 
 
@@ -172,21 +172,36 @@ class World:
     def _set_proxies(self, store, fault):
         parties = self.parties if fault.victim == ("all",) else fault.victim
         proxies = [getattr(self.proxies[party], store) for party in parties]
-        for proxy in proxies:
-            self.modes[proxy] = fault
-            set_mode(proxy, *fault.detail)
-
+        self._set_modes(fault, proxies, *fault.detail)
         if store == "postgres" and fault.victim == ("all",) and fault.detail[0] in AWAY:
             self.note_postgres_away()
+        self._heal_later(fault, fault.seconds, proxies)
 
+    def _do_partition(self, fault):
+        stores = self.proxies[fault.victim[0]]
+        self._set_modes(fault, [stores.redis, stores.postgres], "freeze")
+        self._heal_later(fault, fault.seconds, [stores.redis, stores.postgres])
+
+    def _do_outage(self, fault):
+        self._set_modes(fault, [self.proxies[party].postgres for party in self.parties], "freeze")
+        self.note_postgres_away()
+        for party, later in zip(self.parties, fault.detail):
+            self._heal_later(fault, fault.seconds + later, [self.proxies[party].postgres])
+
+    def _set_modes(self, fault, proxies, mode, detail=None):
+        self.note_postgres_back()  # where this one takes the place of another
+        for proxy in proxies:
+            self.modes[proxy] = fault
+            set_mode(proxy, mode, detail)
+
+    def _heal_later(self, fault, seconds, proxies):
         def heal():
-            if store == "postgres":
-                self.note_postgres_back()
+            self.note_postgres_back()
             for proxy in proxies:
                 if self.modes.get(proxy) is fault:
                     proxy.heal()
 
-        self._later(fault.seconds, "%s of %s" % (fault.detail[0], fault.verb), heal)
+        self._later(seconds, fault.verb, heal)
 
     def note_postgres_away(self):
         self.postgres_away.append([time.time(), math.inf])

@@ -10,13 +10,12 @@ import mistakes
 import teeth
 
 BUILD = os.environ["CTUTOR_BUILD"]
-AT_ONCE = 2  # they wait more than they work
 
 
 class Teeth(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
+        pool = concurrent.futures.ThreadPoolExecutor(teeth.AT_ONCE)
         cls.addClassCleanup(pool.shutdown, cancel_futures=True)
         cls.right = {plan: pool.submit(teeth.ask, teeth.program_of(BUILD), "--aim", plan, seconds=200)
                      for plan in sorted({mistake.plan for mistake in mistakes.MISTAKES})}
