@@ -137,7 +137,7 @@ static void owe_hooks(struct supervisor *supervisor)
 {
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (!child->ready || !child->channel_open || child->draining) continue;
+        if (!child->ready || !child->channel_open || child->draining || child->isolated) continue;
         channel_send(&child->channel, MESSAGE_HOOKS, NULL, 0);
         return;
     }

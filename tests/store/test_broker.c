@@ -211,7 +211,7 @@ static struct ident claim(struct fixture *at, int max)
 static void settle(struct fixture *at, uint8_t n, struct ident token, bool drop,
                    int64_t not_before_us)
 {
-    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0 };
+    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0, NULL };
     broker_settle(at->broker, &one, 1, on_done, at);
     expect_ok(at);
 }
@@ -439,8 +439,8 @@ static void a_hint_that_is_not_mine_is_left_to_others(void **state)
     at->kin = 7;
     for (uint8_t n = 0; n < 3; n++) push(at, plain(n));
     struct ident token = claim(at, 2);
-    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7 },
-                                       { plain(1).id, token, false, 0, 7 } };
+    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7, NULL },
+                                       { plain(1).id, token, false, 0, 7, NULL } };
     broker_settle(at->broker, settles, 2, on_done, at);
     expect_ok(at);
     assert_int_equal(RAW(at, "ZCARD", "{t}:q:default"), 3);
@@ -657,7 +657,7 @@ static void a_queue_that_turned_wrong_keeps_its_claims(void **state)
     push(at, plain(1));
     struct ident token = claim(at, 1);
     RAW(at, "SET", "{t}:q:default", "nonsense");
-    struct broker_settle back = { plain(1).id, token, false, 0, 0 };
+    struct broker_settle back = { plain(1).id, token, false, 0, 0, NULL };
     broker_settle(at->broker, &back, 1, on_done, at);
     await(at);
     assert_int_equal(at->code, ERR_INTERNAL);
