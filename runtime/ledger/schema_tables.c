@@ -71,7 +71,7 @@ const char schema_tables[] =
     "  incarnation uuid PRIMARY KEY, supervisor uuid, name text NOT NULL,\n"
     "  host text NOT NULL, boot_id text NOT NULL, pid integer NOT NULL,\n"
     "  pid_start bigint NOT NULL, queues text[] NOT NULL, slots integer NOT NULL,\n"
-    "  isolated boolean NOT NULL,                       -- there for one task\n"
+    "  isolated boolean NOT NULL DEFAULT false,         -- there for one task\n"
     "  carries text[], version text,                    -- of a supervisor\n"
     "  state text NOT NULL DEFAULT 'alive',             -- alive dead gone\n"
     "  heartbeat bigint NOT NULL DEFAULT 0, stats jsonb,\n"

@@ -18,7 +18,7 @@
 #define NO_TURN_US    30000000 /* a loop that does not turn though no task is on the CPU */
 #define SHORT_LIFE_US 2000000
 #ifdef __SANITIZE_ADDRESS__
-#define OVERHEAD_BYTES (INT64_C(1024) << 20) /* it keeps what was freed */
+#define OVERHEAD_BYTES (INT64_C(448) << 20) /* it keeps what was freed */
 #else
 #define OVERHEAD_BYTES (INT64_C(64) << 20) /* of a process, over what its task may take */
 #endif

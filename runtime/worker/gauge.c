@@ -11,7 +11,6 @@
 #include "worker/runner.h"
 #include "worker/runner_private.h"
 
-#define TICK_US      1000000
 #define FULL_PERCENT 80
 
 static void on_tick(struct timer *timer);
@@ -30,9 +29,9 @@ static void on_tick(struct timer *timer)
     struct runner *runner = container_of(timer, struct runner, tick);
     int64_t now_us = clock_boot_us();
     note_lag(runner, now_us);
-    runner->tick_due_us = now_us + TICK_US;
+    runner->tick_due_us = now_us + RUNNER_TURN_US;
     atomic_store(&runner->shared->runner_turn_us, now_us);
-    timer_start(timer, TICK_US);
+    timer_start(timer, RUNNER_TURN_US);
     if (!runner->settler) return; /* it is being set up */
     gauge_tell(runner);
     if (runner->draining || runner->isolated) {
@@ -47,7 +46,7 @@ static void note_lag(struct runner *runner, int64_t now_us)
 {
     int64_t lag_us = now_us - runner->tick_due_us;
     int64_t kept_us = runner->config ? config_duration_us(runner->config, SET_LEASE) / 5 : 0;
-    bool is_old = now_us - runner->lag_at_us > kept_us + TICK_US;
+    bool is_old = now_us - runner->lag_at_us > kept_us + RUNNER_TURN_US;
     if (lag_us < runner->lag_us && !is_old) return;
     runner->lag_us = lag_us > 0 ? lag_us : 0;
     runner->lag_at_us = now_us;
