@@ -77,7 +77,8 @@ bool isolated_is_quiet(const struct supervisor *supervisor)
 
 bool isolated_found_nothing(const struct supervisor *supervisor)
 {
-    return supervisor->isolated.slots == 0 || supervisor->isolated.is_empty;
+    const struct isolated *isolated = &supervisor->isolated;
+    return isolated->slots == 0 || !isolated->kin || isolated->is_empty;
 }
 
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err)

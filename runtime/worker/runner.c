@@ -199,8 +199,10 @@ static void open_stores(struct runner *runner, const struct redis_target *redis,
     broker_listen(runner->broker, BROKER_CANCEL | (runner->isolated ? 0u : BROKER_WAKE));
     runner->starts =
         ledger_new(&runner->loop, postgres, namespace, "ctutor-run starts", &start_hooks);
-    runner->finishes =
-        ledger_new(&runner->loop, postgres, namespace, "ctutor-run finishes", &finish_hooks);
+    /* One connection is enough for one task, and quicker to open. */
+    runner->finishes = runner->isolated ? runner->starts
+                                        : ledger_new(&runner->loop, postgres, namespace,
+                                                     "ctutor-run finishes", &finish_hooks);
     runner->announcer = announcer_new(&runner->loop, runner->broker);
     runner->settler =
         settler_new(&runner->loop, runner->broker, runner->finishes, &runner->incarnation);

@@ -129,6 +129,24 @@ class IsolatedTest(JourneyTest):
                 self.assertNotIn(self.result(task_id)["result"], worker.runners())
             self.assertLess(time.monotonic() - began, 15)
 
+    def test_a_hint_that_nobody_claims_any_more_is_found(self):
+        with self.place.worker(isolated=0) as worker:
+            alone = self.place.submit("alone")
+            self.place.task("alone", TOGETHER)
+            self.place.run("worker", "reload").expect(0)
+            began = time.monotonic()
+            self.assertIn(self.result(alone)["result"], worker.runners())
+            self.assertLess(time.monotonic() - began, 8)
+
+    def test_code_of_a_running_one_stays(self):
+        with self.place.worker():
+            running = self.started("alone", "seconds=1.5")
+            self.place.task("alone", ALONE + "-- anew")
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result(running)["status"], "SUCCESS")
+            later = self.result(self.place.submit("alone"))
+            self.assertNotEqual(later["task_version"], self.result(running)["task_version"])
+
     # ---- because its file says so ----
 
     def test_it_has_a_process_of_its_own(self):
@@ -192,6 +210,11 @@ class IsolatedTest(JourneyTest):
         self.assertEqual(worker.wait(), 0)
         for task_id in tasks:
             self.assertEqual(self.place.run("status", task_id, "--json").json["status"], "SUCCESS")
+
+    def test_here_it_is_alone_as_well(self):
+        done = self.place.run("tasks", "run", "greedy", "way=tables")
+        self.assertEqual(done.status, 1)
+        self.assertIn("memory: not enough memory: it may take 64 MiB", done.err)
 
     # ---- its end ----
 
