@@ -1,7 +1,8 @@
 /* yaml.c: ctutor.yaml.decode(text): one YAML 1.2 document with the core schema, read by libyaml.
  *
  * Sequences become marked arrays, null becomes json.null, the keys of a mapping are always texts
- * ("1" and "true" too), so that whatever comes out can go out as JSON. Refused, with line:column:
+ * ("1" and "true" too), so that whatever comes out can go out as JSON, but for .inf, .nan and text
+ * with "\0". Refused, with line:column:
  * aliases (a few lines of them grow without bound), tags beyond the core schema, keys that are no
  * scalars or repeat, integers beyond 2^53 (Lua would round them), nesting beyond 64, a second
  * document.

@@ -11,6 +11,9 @@
 #define SECOND_US   INT64_C(1000000)
 #define DAY_US      (86400 * SECOND_US)
 #define DURATION_US (3650 * DAY_US) /* the longest: ten years */
+/* What four digits can say, in UTC: 0000-01-01 and 9999-12-31T23:59:59. */
+#define YEAR_0_S    INT64_C(-62167219200)
+#define YEAR_9999_S INT64_C(253402300799)
 
 static const struct {
     const char *name;
@@ -25,6 +28,7 @@ static int64_t take_fraction(const char **at, int64_t unit_us);
 static bool take_number(const char **at, int digits, int *out);
 static bool take_zone(const char **at, bool *is_local, int *offset_s);
 static bool date_exists(const struct tm *tm);
+static bool refuse_time(const char *text, struct err *err);
 
 int64_t clock_boot_us(void) { return read_clock(CLOCK_BOOTTIME); }
 
@@ -78,10 +82,10 @@ void time_text(int64_t wall_us, char out[TIME_TEXT_SIZE])
         rest += 1000;
         seconds--;
     }
-    struct tm tm;
-    size_t len =
-        gmtime_r(&seconds, &tm) ? strftime(out, TIME_TEXT_SIZE - 5, "%Y-%m-%dT%H:%M:%S", &tm) : 0;
-    snprintf(out + len, TIME_TEXT_SIZE - len, ".%03dZ", rest);
+    struct tm tm = { 0 };
+    gmtime_r(&seconds, &tm);
+    snprintf(out, TIME_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, rest);
 }
 
 bool time_parse(const char *text, int64_t *wall_us, struct err *err)
@@ -106,15 +110,19 @@ bool time_parse(const char *text, int64_t *wall_us, struct err *err)
         }
         good = good && take_zone(&at, &is_local, &offset_s);
     }
-    if (!good || *at != '\0' || !date_exists(&tm))
-        return err_set(
-            err, ERR_INPUT,
-            "'%.60s' is no point in time: write 2026-11-24T08:00:00Z, with a zone like +01:00, "
-            "or 2026-11-24 08:00 in local time",
-            text);
+    if (!good || *at != '\0' || !date_exists(&tm)) return refuse_time(text, err);
     int64_t seconds = is_local ? (int64_t)mktime(&tm) : (int64_t)timegm(&tm) - offset_s;
+    if (seconds < YEAR_0_S || seconds > YEAR_9999_S) return refuse_time(text, err);
     *wall_us = seconds * SECOND_US + fraction_us;
     return true;
+}
+
+static bool refuse_time(const char *text, struct err *err)
+{
+    return err_set(err, ERR_INPUT,
+                   "'%.60s' is no point in time: write 2026-11-24T08:00:00Z, with a zone like "
+                   "+01:00, or 2026-11-24 08:00 in local time",
+                   text);
 }
 
 static int64_t read_clock(clockid_t which)

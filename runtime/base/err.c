@@ -1,5 +1,6 @@
 /* err.c: every text is first written to a buffer aside, so that the arguments may point into the
- * err itself, and then cut on a UTF-8 border. */
+ * err itself. From there only whole UTF-8 characters are taken: names of files, words of the
+ * command line and what a %.60s cut may hold anything. */
 #include "base/err.h"
 
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 /* One character longer than err.text, so that the byte behind the cut can be looked at. */
 #define SCRATCH_SIZE (sizeof(((struct err *)0)->text) + 4)
+#define REPLACEMENT  "\xEF\xBF\xBD" /* U+FFFD */
 
 static void store_text(struct err *err, const char *scratch);
 
@@ -72,7 +74,15 @@ int err_exit_status(enum err_code code)
 
 static void store_text(struct err *err, const char *scratch)
 {
-    size_t len = utf8_cut(scratch, strlen(scratch), sizeof err->text - 1);
-    memcpy(err->text, scratch, len);
-    err->text[len] = '\0';
+    size_t len = strlen(scratch), out = 0;
+    for (size_t at = 0; at < len;) {
+        size_t step = utf8_sequence_len(scratch + at, len - at);
+        const char *piece = step ? scratch + at : REPLACEMENT;
+        size_t size = step ? step : strlen(REPLACEMENT);
+        if (out + size > sizeof err->text - 1) break;
+        memcpy(err->text + out, piece, size);
+        out += size;
+        at += step ? step : 1;
+    }
+    err->text[out] = '\0';
 }

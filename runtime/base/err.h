@@ -35,8 +35,8 @@ struct err {
     char text[1000];
 };
 
-/* Fill and return false, so that `return err_set(err, ...)` reads well. err may be NULL. Text is
- * cut at the buffer, on a UTF-8 border. */
+/* Fill and return false, so that `return err_set(err, ...)` reads well. err may be NULL. The text
+ * is valid UTF-8 whatever the arguments hold (U+FFFD stands for the rest), cut at the buffer. */
 bool err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Put context before the text: "context: text". Returns false. */
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

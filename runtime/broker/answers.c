@@ -66,6 +66,20 @@ static bool odd_answer(const char *verb, struct err *err)
     return err_set(err, ERR_INTERNAL, "Redis answered to %s what it never should", verb);
 }
 
+/* A rank that is none (somebody else's inf or nan) counts as the first: the ledger judges anyway.
+ */
+static int64_t read_score(const struct redis_reply *reply)
+{
+    double score = strtod(reply->text, NULL);
+    return score >= 0 && score < 0x1p62 ? (int64_t)score : 0;
+}
+
+static int32_t read_starts(const struct redis_reply *reply)
+{
+    long starts = reply->type == REDIS_TEXT ? strtol(reply->text, NULL, 10) : 0;
+    return starts < 0 ? 0 : starts > INT32_MAX ? INT32_MAX : (int32_t)starts;
+}
+
 /* Members that are no ids were dropped by the script. */
 static void take_hint(struct claim_call *call, const struct redis_reply *queue,
                       const struct redis_reply *id, const struct redis_reply *score,
@@ -75,8 +89,8 @@ static void take_hint(struct claim_call *call, const struct redis_reply *queue,
     struct hint *hint = &call->hints[call->count++];
     memcpy(hint->id.bytes, id->text, sizeof hint->id.bytes);
     memcpy(hint->queue, queue->text, queue->len + 1);
-    hint->starts = starts->type == REDIS_TEXT ? (int32_t)strtol(starts->text, NULL, 10) : 0;
-    rank_read((int64_t)strtod(score->text, NULL), hint);
+    hint->starts = read_starts(starts);
+    rank_read(read_score(score), hint);
 }
 
 static bool take_queue(struct claim_call *call, struct redis_reply *const *group)

@@ -26,6 +26,7 @@ static void on_connected(void *arg);
 static void on_lost(void *arg, const struct err *why);
 static void push_slice(struct broker *broker, const struct hint *hints, size_t count,
                        struct push *push);
+static void on_epoch_set(void *arg, const struct redis_reply *reply, const struct err *err);
 static void on_slice_pushed(void *arg, const struct redis_reply *reply, const struct err *err);
 
 struct broker *broker_new(struct loop *loop, const struct redis_target *target,
@@ -151,12 +152,30 @@ void broker_set_paused(struct broker *broker, const char *const *queues, size_t 
               broker_call_new(done, arg));
 }
 
-void broker_epoch_set(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg)
+void broker_epoch_begin(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg)
 {
-    char *key = broker_key(broker, "epoch");
+    char *key = broker_key(broker, "next");
     broker_send(broker, 3, (const char *[]){ "SET", key, epoch }, broker_call_done,
                 broker_call_new(done, arg));
     free(key);
+}
+
+void broker_epoch_set(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg)
+{
+    struct args args = { 0 };
+    args_text(&args, epoch);
+    args_send(&args, broker->commands, &script_epoch_set, broker->key, on_epoch_set,
+              broker_call_new(done, arg));
+}
+
+static void on_epoch_set(void *arg, const struct redis_reply *reply, const struct err *err)
+{
+    struct err lost;
+    if (!err && reply->type == REDIS_INT && reply->integer == 0) {
+        err_set(&lost, ERR_CONFLICT, "Redis lost data, or another keeper works");
+        err = &lost;
+    }
+    broker_call_done(arg, reply, err);
 }
 
 struct broker_call *broker_call_new(broker_done_fn *done, void *arg)

@@ -17,6 +17,7 @@
  *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share);
  *                         {ns}:runners/isolated of those that claim from isolated lists
  *   {ns}:epoch    string  written by the keeper; missing or different = Redis lost data
+ *   {ns}:next     string  the epoch of a full reconcile that is under way
  *
  * Channels:
  *   {ns}:wake     a queue got hints; payload: its name
@@ -135,11 +136,34 @@ typedef void broker_counts_fn(void *arg, const struct broker_queue *queues, size
                               int64_t claimed, const struct err *err);
 void broker_counts(struct broker *broker, broker_counts_fn *done, void *arg);
 
+/* All hints page by page, while they come and go: one that is there throughout is seen at least
+ * once. queue: one of broker_counts, or "" for those that are claimed; cursor: "0", then what the
+ * last page gave, until that is "0". */
+struct broker_held {
+    struct hint hint; /* without rank */
+    bool is_id;       /* false: the member is no id, hint says only the queue */
+    bool comes_back;  /* false: claimed, and no lease will ever end that */
+};
+struct broker_scanned {
+    const struct broker_held *held; /* borrowed for the callback */
+    size_t count;
+    const char *cursor; /* of the next page; "0": there is none */
+};
+typedef void broker_scan_fn(void *arg, const struct broker_scanned *scanned, const struct err *err);
+void broker_scan(struct broker *broker, const char *queue, const char *cursor, broker_scan_fn *done,
+                 void *arg);
+/* Forgets a queue of one's own with all its hints, and the one that claimed from it. */
+void broker_drop_queue(struct broker *broker, const char *queue, const struct ident *incarnation,
+                       broker_done_fn *done, void *arg);
+
 void broker_set_paused(struct broker *broker, const char *const *queues, size_t count,
                        broker_done_fn *done, void *arg); /* the whole set */
 typedef void broker_epoch_fn(void *arg, const char *epoch,
                              const struct err *err); /* "" when missing */
 void broker_epoch_get(struct broker *broker, broker_epoch_fn *done, void *arg);
+/* Around a full reconcile: begin notes the epoch to come, set makes it the epoch if Redis still has
+ * that note; else ERR_CONFLICT: Redis lost data meanwhile, or somebody else began one. */
+void broker_epoch_begin(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg);
 void broker_epoch_set(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg);
 
 /* Announcements: lost ones cost time, never a task. No completion. */
@@ -148,5 +172,16 @@ void broker_announce_cancel(struct broker *broker, const struct ident *id);
 /* lines: NDJSON, one publish. Each line {"id":"UUID","event":"status|progress|log",...} */
 void broker_publish_events(struct broker *broker, const char *lines, size_t len);
 
+/* What this server is and how it is set up, and what the round trip of a PING takes. */
+struct broker_facts {
+    char version[32], policy[32], role[16], mode[16], fsync[16]; /* fsync "": not told */
+    bool has_aof, is_loading, link_is_down;
+    bool writes_fail;            /* it could not save, and may refuse writes therefore */
+    int64_t memory, memory_most; /* bytes; most 0: no bound */
+    int64_t clients, clients_most;
+    int64_t latency_us;
+};
+typedef void broker_facts_fn(void *arg, const struct broker_facts *facts, const struct err *err);
+void broker_examine(struct broker *broker, broker_facts_fn *done, void *arg);
 /* Rule 13: refuse a Redis that may evict, or in cluster mode. ERR_INPUT with the remedy. */
 void broker_check_server(struct broker *broker, broker_done_fn *done, void *arg);

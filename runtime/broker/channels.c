@@ -1,4 +1,4 @@
-/* channels.c: what is published and listened to, and the check of the server at the start. */
+/* channels.c: what is published and listened to. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,6 @@ static void on_subscribed(void *arg);
 static void on_message(void *arg, const char *channel, size_t channel_len, const char *text,
                        size_t len);
 static void publish(struct broker *broker, const char *channel, const char *text, size_t len);
-static void on_info(void *arg, const struct redis_reply *reply, const struct err *err);
 
 void broker_listen(struct broker *broker, unsigned wanted)
 {
@@ -119,59 +118,4 @@ static void publish(struct broker *broker, const char *channel, const char *text
     };
     redis_send(broker->commands, &command, broker_call_done, broker_call_new(NULL, NULL));
     free(key);
-}
-
-struct check_call {
-    broker_done_fn *done;
-    void *arg;
-};
-
-void broker_check_server(struct broker *broker, broker_done_fn *done, void *arg)
-{
-    struct check_call *call = xmalloc(sizeof *call);
-    *call = (struct check_call){ done, arg };
-    struct redis_command command = { .argc = 1,
-                                     .argv = (const char *[]){ "INFO" },
-                                     .wait_for_connection = true };
-    redis_send(broker->commands, &command, on_info, call);
-}
-
-/* The value of `name:` at the beginning of a line. */
-static const char *info_value(const char *info, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *line = info; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0 && line[len] == ':') return line + len + 1;
-    }
-    return "";
-}
-
-static bool judge_info(const char *info, struct err *err)
-{
-    const char *policy = info_value(info, "maxmemory_policy");
-    const char *version = info_value(info, "redis_version");
-    if (strtol(version, NULL, 10) < 6)
-        return err_set(err, ERR_INPUT, "this Redis is version %.*s: use 6 or newer",
-                       (int)strcspn(version, "\r\n"), version);
-    if (*info_value(info, "cluster_enabled") == '1')
-        return err_set(err, ERR_INPUT,
-                       "this Redis runs in cluster mode, which is not supported: use a single "
-                       "server or Sentinel");
-    if (strncmp(policy, "allkeys", strlen("allkeys")) == 0)
-        return err_set(err, ERR_INPUT,
-                       "this Redis may evict waiting tasks (maxmemory-policy %.*s): run "
-                       "`redis-cli CONFIG SET maxmemory-policy noeviction` and put it into "
-                       "redis.conf",
-                       (int)strcspn(policy, "\r\n"), policy);
-    return true;
-}
-
-static void on_info(void *arg, const struct redis_reply *reply, const struct err *err)
-{
-    struct check_call *call = arg;
-    struct err refused;
-    if (!err && !judge_info(reply->type == REDIS_TEXT ? reply->text : "", &refused)) err = &refused;
-    call->done(call->arg, err);
-    free(call);
 }

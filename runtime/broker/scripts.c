@@ -273,10 +273,51 @@ struct redis_script script_counts = {
                     "return answer\n",
 };
 
+/* epoch -> 1, or 0 if it is not the one that was begun */
+struct redis_script script_epoch_set = {
+    .name = "epoch set",
+    .text = PRELUDE "if call('GET', ns..':next') ~= ARGV[1] then return 0 end\n"
+                    "call('SET', ns..':epoch', ARGV[1])\n"
+                    "call('DEL', ns..':next')\n"
+                    "return 1\n",
+};
+
 /* queue...: the whole set */
 struct redis_script script_set_paused = {
     .name = "set paused",
     .text = PRELUDE "call('DEL', ns..':paused')\n"
                     "run('SADD', ns..':paused', ARGV)\n"
+                    "return 0\n",
+};
+
+/* cursor, queue ("": the claimed hints) -> next cursor, then (member, starts, queue, "1" that it
+ * comes back by itself)... of some of them. Reads only. */
+struct redis_script script_scan = {
+    .name = "scan",
+    .text =
+        PRELUDE "local queue = ARGV[2]\n"
+                "local page = queue == '' and call('HSCAN', claimed_key, ARGV[1], 'COUNT', 500)\n"
+                "  or call('ZSCAN', queue_key(queue), ARGV[1], 'COUNT', 500)\n"
+                "local answer, members = { page[1] }, page[2]\n"
+                "for at = 1, #members, 2 do\n"
+                "  local id, of, returns = members[at], queue, '1'\n"
+                "  if queue == '' then\n"
+                "    of = string.match(members[at + 1], '^[^:]+:(.*)$', 17) or ''\n"
+                "    returns = call('ZSCORE', lease_key, id) and '1' or '0'\n"
+                "  end\n"
+                "  answer[#answer + 1] = id\n"
+                "  answer[#answer + 1] = call('HGET', starts_key, id) or '0'\n"
+                "  answer[#answer + 1] = of answer[#answer + 1] = returns\n"
+                "end\n"
+                "return answer\n",
+};
+
+/* queue: forgets it and all that it holds */
+struct redis_script script_drop_queue = {
+    .name = "drop queue",
+    .text = PRELUDE "call('DEL', queue_key(ARGV[1]))\n"
+                    "call('DEL', queue_key(twin_of(ARGV[1])))\n"
+                    "call('SREM', queues_key, ARGV[1], twin_of(ARGV[1]))\n"
+                    "call('ZREM', ns..':runners', ARGV[2])\n"
                     "return 0\n",
 };

@@ -5,4 +5,4 @@
 #include "io/redis.h"
 
 extern struct redis_script script_push, script_claim, script_settle, script_forget, script_present,
-    script_counts, script_set_paused;
+    script_counts, script_set_paused, script_epoch_set, script_scan, script_drop_queue;

@@ -19,8 +19,8 @@ static bool is_broker_up(const struct app *app);
 static void on_ledger_lost(void *arg, const struct err *why);
 static void on_control(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
+static void on_wake(void *arg, const char *queue);
 static bool refuse_api(const struct app *app, struct err *err);
-static bool check_schema(struct app *app, struct err *err);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 
 void app_init(struct app *app)
@@ -94,7 +94,7 @@ bool app_open_broker(struct app *app, struct err *err)
 {
     struct redis_target target;
     if (!config_redis_target(app->config, &target, err)) return false;
-    const struct broker_hooks hooks = { .arg = app, .event = on_event };
+    const struct broker_hooks hooks = { .arg = app, .event = on_event, .wake = on_wake };
     app->broker = broker_new(&app->loop, &target, config_text(app->config, SET_NAMESPACE), &hooks);
     redis_target_close(&target);
     return true;
@@ -106,12 +106,23 @@ static void on_event(void *arg, const char *line, size_t len)
     if (app->news.event) app->news.event(app->news.arg, line, len);
 }
 
+static void on_wake(void *arg, const char *queue)
+{
+    struct app *app = arg;
+    if (app->news.wake) app->news.wake(app->news.arg, queue);
+}
+
 bool app_open_stores(struct app *app, struct err *err)
+{
+    return app_use_stores(app, err) && app_open_broker(app, err) && app_open_ledger(app, err) &&
+           app_check_schema(app, err);
+}
+
+bool app_use_stores(struct app *app, struct err *err)
 {
     bool is_json = strcmp(config_text(app->config, SET_LOG_FORMAT), "json") == 0;
     if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
-    if (config_wants_api(app->config)) return refuse_api(app, err);
-    return app_open_broker(app, err) && app_open_ledger(app, err) && check_schema(app, err);
+    return !config_wants_api(app->config) || refuse_api(app, err);
 }
 
 /* Whoever asks for the API must not be served from some stores that happen to be found. */
@@ -123,7 +134,7 @@ static bool refuse_api(const struct app *app, struct err *err)
                    config_origin_text(app->config, SET_API_URL));
 }
 
-static bool check_schema(struct app *app, struct err *err)
+bool app_check_schema(struct app *app, struct err *err)
 {
     struct await await = { 0 };
     ledger_schema_version(app->ledger, await_done, &await);
@@ -149,6 +160,15 @@ bool app_wait_broker(struct app *app, int64_t at_most_us)
 }
 
 static bool is_broker_up(const struct app *app) { return broker_is_up(app->broker); }
+
+/* What is sent while it is away comes back at once, with the reason. */
+bool app_need_broker(struct app *app, int64_t at_most_us, struct err *err)
+{
+    struct await await = { 0 };
+    if (app_wait_broker(app, at_most_us)) return true;
+    broker_epoch_get(app->broker, on_epoch, &await);
+    return await_run(&app->loop, &await, err);
+}
 
 /* Redis answers in order. Twice, for a script that Redis does not know yet is sent again when it
  * says so. */

@@ -19,6 +19,7 @@ struct app_news {
     void *arg;
     void (*control)(void *arg);                             /* NOTIFY of ledger_listen */
     void (*event)(void *arg, const char *line, size_t len); /* a line of BROKER_EVENTS */
+    void (*wake)(void *arg, const char *queue);             /* of BROKER_WAKE */
 };
 
 struct app {
@@ -79,8 +80,14 @@ bool app_wait_until(struct app *app, bool (*is_true)(const struct app *app), int
 /* For commands that ask or tell something and go: Redis starts connecting, Postgres answers, the
  * schema is there and ours. Quiet: connection troubles are the command's to tell, not the log's. */
 MUSTUSE bool app_open_stores(struct app *app, struct err *err);
+/* What app_open_stores does first: refuses to speak for a REST API. */
+MUSTUSE bool app_use_stores(struct app *app, struct err *err);
+/* The schema is there, and of this program's version. */
+MUSTUSE bool app_check_schema(struct app *app, struct err *err);
 /* Gives Redis up to at_most_us to come up. */
 bool app_wait_broker(struct app *app, int64_t at_most_us);
+/* The same for commands that cannot do without it. ERR_STORE says why it does not come. */
+MUSTUSE bool app_need_broker(struct app *app, int64_t at_most_us, struct err *err);
 /* Waits until Redis has taken all that was sent to it so far. */
 void app_flush_broker(struct app *app);
 /* Open and wait until it answers, 5 s at most. false: ERR_STORE names host and remedy. */

@@ -23,7 +23,7 @@ bool entry_explain_unknown(struct app *app, const char *name, struct err *err)
     struct suggestion near = { .word = name };
     ledger_catalogue_list(app->ledger, NULL, await_json, &await);
     if (!await_run(&app->loop, &await, NULL)) buf_clear(&await.json);
-    json_t *all = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+    json_t *all = params_load(buf_text(&await.json), await.json.len);
     size_t index;
     json_t *item;
     json_array_foreach(all, index, item)

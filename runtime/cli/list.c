@@ -50,7 +50,7 @@ static int run_list(struct app *app, const struct cli_args *args)
     if (good && app->json) {
         output_line(&await.json);
     } else if (good) {
-        json_t *answer = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        json_t *answer = params_load(buf_text(&await.json), await.json.len);
         print_list(app, answer);
         json_decref(answer);
     }

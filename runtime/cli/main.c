@@ -28,7 +28,8 @@ static const struct command *const many_tasks[] = { &command_list, &command_canc
 static const struct command *const catalogue[] = { &command_tasks, &command_tasks_show,
                                                    &command_tasks_check, &command_tasks_run, NULL };
 static const struct command *const system_care[] = { &command_queues,        &command_queues_pause,
-                                                     &command_queues_resume, &command_prune,
+                                                     &command_queues_resume, &command_audit,
+                                                     &command_doctor,        &command_prune,
                                                      &command_migrate,       NULL };
 static const struct command *const program[] = { &command_help, &command_version,
                                                  &command_completion, NULL };

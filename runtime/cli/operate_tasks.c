@@ -165,7 +165,7 @@ static bool match(struct app *app, const struct filter *filter, struct ident **i
     wanted.limit = MATCH_MAX;
     ledger_match(app->ledger, &wanted, await_json, &await);
     bool good = await_run(&app->loop, &await, err);
-    json_t *all = json_loadb(buf_text(&await.json), await.json.len, 0, NULL), *text;
+    json_t *all = params_load(buf_text(&await.json), await.json.len), *text;
     size_t index;
     *ids = xcalloc(json_array_size(all) + 1, sizeof **ids);
     json_array_foreach(all, index, text)
@@ -219,7 +219,7 @@ static bool operate_all(struct app *app, const struct verb *verb, const struct i
 
 static void tell_answers(const struct buf *json, bool tells_each, struct tally *tally)
 {
-    json_t *answers = json_loadb(buf_text(json), json->len, 0, NULL), *answer;
+    json_t *answers = params_load(buf_text(json), json->len), *answer;
     size_t index;
     json_array_foreach(answers, index, answer)
     {

@@ -76,7 +76,8 @@ static bool add_word(struct collecting *all, const char *word, struct err *err)
     else
         buf_add_text(&text, piece.text);
     good = good && convert(all, &piece, buf_text(&text), text.len, &value, err);
-    if (good) json_object_set_new(all->object, piece.key, value);
+    if (good && json_object_set_new(all->object, piece.key, value) != 0)
+        good = err_set(err, ERR_INPUT, "the name '%.100s' is not valid UTF-8", piece.key);
     buf_close(&text);
     free(piece.key);
     return good;

@@ -37,7 +37,7 @@ static int run_prune(struct app *app, const struct cli_args *args)
     if (good && app->json) {
         output_line(&await.json);
     } else if (good) {
-        json_t *answer = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        json_t *answer = params_load(buf_text(&await.json), await.json.len);
         struct buf out = BUF_EMPTY;
         buf_addf(&out, "%lld tasks%s", (long long)member_int(answer, "tasks"),
                  dry_run ? " would be forgotten" : " forgotten");

@@ -55,7 +55,7 @@ static int run_queues(struct app *app, const struct cli_args *args)
     if (good && app->json) {
         output_line(&await.json);
     } else if (good) {
-        json_t *root = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        json_t *root = params_load(buf_text(&await.json), await.json.len);
         print_queues(app, json_object_get(root, "queues"));
         json_decref(root);
     }
@@ -150,7 +150,7 @@ static bool copy_to_broker(struct app *app, struct err *err)
     struct await await = { 0 };
     ledger_paused(app->ledger, await_json, &await);
     bool good = await_run(&app->loop, &await, err);
-    json_t *paused = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+    json_t *paused = params_load(buf_text(&await.json), await.json.len);
     size_t count = json_array_size(paused);
     const char **names = xcalloc(count + 1, sizeof *names);
     for (size_t i = 0; i < count; i++) names[i] = json_string_value(json_array_get(paused, i));

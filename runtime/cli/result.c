@@ -83,7 +83,7 @@ static int print_answer(struct app *app, const struct ident *id, const struct bu
         print_value(json);
     }
     if (failed && !app->json) {
-        json_t *task = json_loadb(json->data, json->len, 0, NULL);
+        json_t *task = params_load(json->data, json->len);
         tell_failure(task);
         json_decref(task);
     }

@@ -43,7 +43,7 @@ static int run_status(struct app *app, const struct cli_args *args)
     if (good && app->json) {
         output_line(&await.json);
     } else if (good) {
-        json_t *task = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        json_t *task = params_load(buf_text(&await.json), await.json.len);
         print_info(app, task);
         json_decref(task);
     }

@@ -145,7 +145,7 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
 
 static bool is_queue_served(const struct buf *workers, const char *queue)
 {
-    json_t *root = json_loadb(buf_text(workers), workers->len, 0, NULL), *worker, *name;
+    json_t *root = params_load(buf_text(workers), workers->len), *worker, *name;
     size_t i, j;
     bool is_served = false;
     json_array_foreach(json_object_get(root, "workers"), i, worker)

@@ -57,7 +57,7 @@ static int run_tasks(struct app *app, const struct cli_args *args)
     if (good && app->json) {
         output_line(&await.json);
     } else if (good) {
-        json_t *all = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        json_t *all = params_load(buf_text(&await.json), await.json.len);
         print_tasks(app, all);
         json_decref(all);
     }
@@ -134,7 +134,7 @@ static int run_show(struct app *app, const struct cli_args *args)
     }
     ledger_catalogue_list(app->ledger, args->words[0], await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
-    json_t *all = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+    json_t *all = params_load(buf_text(&await.json), await.json.len);
     if (good && json_array_size(all) == 0) good = entry_explain_unknown(app, args->words[0], &err);
     if (good && app->json) {
         char *text = json_dumps(json_array_get(all, 0), JSON_COMPACT);

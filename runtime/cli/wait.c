@@ -183,7 +183,7 @@ static void on_event(void *arg, const char *line, size_t len)
     struct wait *wait = arg;
     enum task_status status;
     if (len < 36 || !memmem(line, len, wait->id_text, IDENT_TEXT_SIZE - 1)) return;
-    json_t *event = json_loadb(line, len, 0, NULL);
+    json_t *event = params_load(line, len);
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *word = json_string_value(json_object_get(event, "status"));
@@ -252,7 +252,7 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
         return;
     }
     wait->last_answer_us = clock_boot_us();
-    wait->info = json_loadb(json, len, 0, NULL);
+    wait->info = params_load(json, len);
     if (!wait->info) {
         wait->looking = false;
         err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->id_text);
@@ -277,7 +277,7 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
         look_failed(wait, err);
         return;
     }
-    json_t *page = json_loadb(json, len, 0, NULL), *log;
+    json_t *page = params_load(json, len), *log;
     size_t index;
     json_array_foreach(json_object_get(page, "logs"), index, log)
     {
@@ -408,7 +408,7 @@ static void tell_log(struct wait *wait, const json_t *log)
 static void tell(struct wait *wait, const struct buf *line, bool is_progress)
 {
     if (!wait->options->news) return;
-    json_t *event = json_loadb(line->data, line->len, 0, NULL);
+    json_t *event = params_load(line->data, line->len);
     if (wait->has_bar && wait->app->terminal_out && !is_progress) {
         progress_hide();
         wait->shown_us = 0; /* soon again, below what is printed now */

@@ -134,7 +134,7 @@ static int print_logs(struct app *app, const struct ident *id)
     for (good = true; good && has_more; json_decref(page)) {
         ledger_logs(app->ledger, id, seq, LOGS_AT_ONCE, await_json, &await);
         good = await_run(&app->loop, &await, &err);
-        page = good ? json_loadb(buf_text(&await.json), await.json.len, 0, NULL) : NULL;
+        page = good ? params_load(buf_text(&await.json), await.json.len) : NULL;
         if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no task %s", id_text);
         json_t *logs = json_object_get(page, "logs"), *log;
         size_t index;

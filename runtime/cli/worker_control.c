@@ -92,7 +92,7 @@ static bool ask(struct app *app, const struct cli_args *args, const char *verb,
                            cli_has(args, "all"), await_json, &await);
     bool good = await_run(&app->loop, &await, err);
     free(names);
-    json_t *told = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+    json_t *told = params_load(buf_text(&await.json), await.json.len);
     size_t count = json_array_size(told), index;
     for (int i = 0; good && !cli_has(args, "all") && i < args->count; i++) {
         bool is_told = false;
@@ -142,7 +142,7 @@ static bool wait_for_answers(struct app *app, const struct ident *request, json_
         ledger_control_read(app->ledger, request, await_json, &await);
         good = await_run(&app->loop, &await, err);
         json_decref(*out);
-        *out = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+        *out = params_load(buf_text(&await.json), await.json.len);
         is_over = are_complete(*out) || clock_boot_us() > until_us;
         timer_start(&wait.tick, LOOK_EVERY_US);
         while (good && !is_over && !wait.is_news) loop_turn(&app->loop, true);

@@ -42,7 +42,7 @@ static bool ask(struct app *app, json_t **out, struct err *err)
     if (!app_open_stores(app, err)) return false;
     ledger_workers(app->ledger, await_json, &await);
     bool good = await_run(&app->loop, &await, err);
-    json_t *root = json_loadb(buf_text(&await.json), await.json.len, 0, NULL);
+    json_t *root = params_load(buf_text(&await.json), await.json.len);
     *out = json_incref(json_object_get(root, "workers"));
     json_decref(root);
     await_close(&await);

@@ -192,7 +192,8 @@ static void take_push(struct redis *redis, const struct redis_answer *answer)
         return;
     const struct redis_reply *channel = reply->items[1], *text = reply->items[2];
     if (strcmp(reply->items[0]->text, "message") == 0) {
-        if (redis->hooks.message)
+        bool is_odd = channel->type != REDIS_TEXT || text->type != REDIS_TEXT;
+        if (redis->hooks.message && !is_odd)
             redis->hooks.message(redis->hooks.arg, channel->text, channel->len, text->text,
                                  text->len);
     } else if (redis->state == REDIS_SUBSCRIBING && --redis->answers_due == 0) {

@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 
+#define ARRAY_MOST (1 << 20) /* items: what a few bytes of a sick peer may make us allocate */
+
 /* The parser is the reader itself under our name. */
 static redisReader *reader_of(struct redis_parser *parser) { return (redisReader *)parser; }
 
@@ -89,6 +91,8 @@ static void *make_text(const redisReadTask *task, char *text, size_t len)
 
 static void *make_array(const redisReadTask *task, int count)
 {
+    /* hiredis cuts a count to an int, so it may be negative. */
+    if (count < 0 || count > ARRAY_MOST) return NULL;
     size_t extra = (size_t)count * sizeof(struct redis_reply *);
     struct redis_answer *answer = answer_new(task, REDIS_ARRAY, extra);
     if (!answer) return NULL;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
+#include "task/params.h"
 
 #define TICK_US       1000000
 #define STILL_US      4000000
@@ -33,6 +34,7 @@ static void duties(struct keeper *keeper);
 static void ask_epoch(struct keeper *keeper);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 static void reconcile(struct keeper *keeper);
+static void on_epoch_begun(void *arg, const struct err *err);
 static void reconcile_next(struct keeper *keeper);
 static void on_full_done(struct walk *walk, bool ok, bool exhausted);
 static void on_epoch_set(void *arg, const struct err *err);
@@ -61,7 +63,6 @@ struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broke
     keeper->broker = broker;
     keeper->options = *options;
     keeper->seen_counter = -1;
-    keeper->full_priority = -1;
     keeper->look_from_us = INT64_MAX;
     keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
     keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
@@ -218,10 +219,26 @@ static void on_epoch(void *arg, const char *epoch, const struct err *err)
     }
 }
 
-/* Everything due is pushed in rank order: by priority, within it by (run_at, id). */
+/* Everything due is pushed in rank order: by priority, within it by (run_at, id). What Redis loses
+ * meanwhile it loses with the note that it was begun, and all begins again. */
 static void reconcile(struct keeper *keeper)
 {
-    if (keeper->full_priority >= 0) return;
+    if (keeper->reconciling) return;
+    keeper->reconciling = true;
+    keeper->epoch[0] = '\0';
+    struct ident fresh = ident_random();
+    ident_text(&fresh, keeper->next_epoch);
+    broker_epoch_begin(keeper->broker, keeper->next_epoch, on_epoch_begun, keeper);
+}
+
+static void on_epoch_begun(void *arg, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    if (keeper->closing) return;
+    if (err) {
+        keeper->reconciling = false;
+        return;
+    }
     keeper->full_priority = 10;
     reconcile_next(keeper);
 }
@@ -238,26 +255,21 @@ static void on_full_done(struct walk *walk, bool ok, bool exhausted)
     struct keeper *keeper = walk->keeper;
     (void)exhausted;
     if (!ok || !keeper->leads) {
-        keeper->full_priority = -1; /* the next tick finds the epoch wrong and begins again */
-        return;
-    }
-    if (--keeper->full_priority >= 0) {
+        keeper->reconciling = false; /* the next tick finds the epoch wrong and begins again */
+    } else if (--keeper->full_priority >= 0) {
         reconcile_next(keeper);
-        return;
+    } else {
+        broker_epoch_set(keeper->broker, keeper->next_epoch, on_epoch_set, keeper);
     }
-    struct ident fresh = ident_random();
-    ident_text(&fresh, keeper->epoch);
-    broker_epoch_set(keeper->broker, keeper->epoch, on_epoch_set, keeper);
 }
 
 static void on_epoch_set(void *arg, const struct err *err)
 {
     struct keeper *keeper = arg;
     if (keeper->closing) return;
-    if (err) {
-        keeper->epoch[0] = '\0';
-        return;
-    }
+    keeper->reconciling = false;
+    if (err) return;
+    memcpy(keeper->epoch, keeper->next_epoch, sizeof keeper->epoch);
     log_debug("keeper: every due task has a hint (epoch %s)", keeper->epoch);
     tell_reconciled(keeper);
 }
@@ -320,7 +332,7 @@ static void on_paused(void *arg, const char *json, size_t len, const struct err 
 {
     struct keeper *keeper = arg;
     if (err || keeper->closing) return;
-    json_t *names = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    json_t *names = params_load(json, len);
     size_t count = json_array_size(names);
     const char **queues = xcalloc(count + 1, sizeof *queues);
     for (size_t i = 0; i < count; i++) queues[i] = json_string_value(json_array_get(names, i));

@@ -49,13 +49,13 @@ struct keeper {
     bool closing, closed, freed;         /* stopped; timers gone; given up by its owner */
     int64_t seen_counter, seen_since_us; /* of the leader that is not me; -1: none was seen */
     int64_t skew_us;                     /* Postgres' clock less mine */
-    char epoch[40];                      /* mine, once everything was pushed under it */
-    char seen_epoch[64];
-    bool epoch_asked;
+    char epoch[IDENT_TEXT_SIZE];         /* mine, once everything was pushed under it */
+    char next_epoch[IDENT_TEXT_SIZE];    /* of the full reconcile */
+    bool epoch_asked, reconciling;
     int64_t round_us, unknown_us, hour_us; /* when they were last begun */
     int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
-    int32_t full_priority; /* of the full reconcile: 10 down to 0; -1: none runs */
+    int32_t full_priority; /* of the full reconcile: 10 down to 0 */
     bool look_again;       /* a wake came while the due walk ran */
     int64_t look_from_us;  /* rows may have appeared from here on, behind the due walk's cursor */
     struct pulse pulse;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/keeper_private.h"
+#include "task/params.h"
 
 /* Looked at every second. What lies longer between two answers (Postgres away, this process
  * stopped) proves nothing about those who beat. */
@@ -43,7 +44,7 @@ static void on_pulse(void *arg, const char *json, size_t len, const struct err *
     int64_t now_us = clock_boot_us();
     if (now_us - keeper->pulse.answered_us > GAP_US) pulse_forget(keeper);
     keeper->pulse.answered_us = now_us;
-    json_t *all = json_loadb(json, len, 0, NULL);
+    json_t *all = params_load(json, len);
     size_t index;
     json_t *one;
     for (size_t i = 0; i < keeper->pulse.count; i++) keeper->pulse.entries[i].seen = false;

@@ -263,6 +263,11 @@ struct death {
 };
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,
                          void *arg);
+/* STARTED rows of the incarnation older than old_us whose claim is none of those go back as by
+ * ledger_declare_dead, uncharged. */
+void ledger_release_unclaimed(struct ledger *ledger, const struct ident *incarnation,
+                              const struct ident *claims, size_t count, int64_t old_us,
+                              ledger_hints_fn *done, void *arg);
 /* A supervisor leaves by itself: its row becomes "gone" (its runners were declared dead one by
  * one). */
 void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
@@ -390,3 +395,39 @@ void ledger_unknown(struct ledger *ledger, int64_t grace_us, int64_t max_waiting
                     ledger_done_fn *done, void *arg);
 /* Makes the partitions of the last 2 and the next 4 weeks. count = made */
 void ledger_partitions(struct ledger *ledger, ledger_done_fn *done, void *arg);
+
+/* ---- audit (audit.c): reads only ---- */
+/* One slice: the next `most` tasks behind `after`, and all rows whose ids lie among theirs, in one
+ * snapshot. {last (where to go on; null: it was the last slice), submitted, waiting, delayed,
+ * running, SUCCESS, FAILURE, REVOKED, differences: [{id, kind, detail}]}. patience_us: after it the
+ * rows of a dead owner must have been released. */
+void ledger_audit(struct ledger *ledger, const struct ident *after, int32_t most,
+                  int64_t patience_us, ledger_json_fn *done, void *arg);
+/* Active tasks that share name and unique_key: [{id, kind, detail}] */
+void ledger_audit_unique(struct ledger *ledger, ledger_json_fn *done, void *arg);
+/* What is wrong with hints that Redis holds (of an unknown id, ahead of the row, of another queue):
+ * [{id, kind, detail}] */
+void ledger_audit_hints(struct ledger *ledger, const struct hint *hints, size_t count,
+                        ledger_json_fn *done, void *arg);
+/* Tasks due for over 10 s that one of these living workers serves and carries, in queues that are
+ * not paused: (run_at, id) behind the cursor, in that order. They must have hints. */
+void ledger_audit_due(struct ledger *ledger, const struct ident *live, size_t live_count,
+                      const struct due_cursor *behind, int32_t limit, ledger_hints_fn *done,
+                      void *arg);
+/* Of these (id, starts) those that are so still. */
+void ledger_audit_still_due(struct ledger *ledger, const struct ident *live, size_t live_count,
+                            const struct hint *hints, size_t count, ledger_hints_fn *done,
+                            void *arg);
+
+/* ---- this installation (examine.c) ---- */
+/* The server, its settings and our rights, also before there is a schema: {version, version_number,
+ * fsync, full_page_writes, synchronous_commit, synchronous_commit_of_others, search_path,
+ * statement_timeout, autovacuum, read_only, in_recovery, user, now_us, connections, reserved, used,
+ * role_limit, database_limit, schema, may_use, may_create, may_make_schema, denied, owns,
+ * unvacuumed}; null where there is no schema, or nothing to tell. */
+void ledger_examine(struct ledger *ledger, ledger_json_fn *done, void *arg);
+/* count = weeks ahead that have partitions */
+void ledger_weeks_ahead(struct ledger *ledger, ledger_done_fn *done, void *arg);
+/* All traces of a task and an incarnation of one's own. */
+void ledger_trial_remove(struct ledger *ledger, const struct ident *id,
+                         const struct ident *incarnation, ledger_done_fn *done, void *arg);

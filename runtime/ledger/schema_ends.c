@@ -127,6 +127,22 @@ const char schema_ends[] =
     "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, cause,\n"
     "              is_orphan OR seen >= 0);\n"
     "END $$;\n"
+    /* What its owner, alive, does not know of. */
+    "CREATE FUNCTION release_unclaimed(me uuid, known uuid[], old interval)\n"
+    "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
+    "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
+    "SET enable_seqscan = on SET enable_hashjoin = on AS $$\n"
+    "DECLARE\n"
+    "  ids uuid[];\n"
+    "BEGIN\n"
+    "  ids := ARRAY(SELECT a.id FROM active a WHERE a.owner = me AND a.status = 1\n"
+    "        AND a.started_at < clock_timestamp() - old AND NOT EXISTS (\n"
+    "          SELECT FROM unnest(known) k (claim) WHERE k.claim = a.claim_id)\n"
+    "        ORDER BY a.id FOR UPDATE OF a SKIP LOCKED);\n"
+    "  IF cardinality(ids) > 0 THEN\n"
+    "    RETURN QUERY SELECT * FROM release_rows(ids, NULL, NULL, false);\n"
+    "  END IF;\n"
+    "END $$;\n"
     /* A start may commit after its owner died: whoever ended is looked at until no
      * statement of it can be under way any more. Then waiting rows past their expiry. */
     "CREATE FUNCTION sweep()\n"

@@ -50,6 +50,10 @@ static const struct pg_statement HEARTBEAT = {
 static const struct pg_statement DECLARE_DEAD = {
     "declare_dead", "SELECT" HINT_COLUMNS "FROM declare_dead($1, $2, $3, $4)"
 };
+static const struct pg_statement RELEASE_UNCLAIMED = {
+    "release_unclaimed",
+    "SELECT" HINT_COLUMNS "FROM release_unclaimed($1, $2, $3 * interval '1 microsecond')"
+};
 static const struct pg_statement GONE = {
     "worker_gone",
     "WITH u AS ("
@@ -159,6 +163,17 @@ void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledge
     pg_text(&call->params, causes[death->cause]);
     pg_int8(&call->params, death->seen_heartbeat);
     call_send(call, &DECLARE_DEAD);
+}
+
+void ledger_release_unclaimed(struct ledger *ledger, const struct ident *incarnation,
+                              const struct ident *claims, size_t count, int64_t old_us,
+                              ledger_hints_fn *done, void *arg)
+{
+    struct call *call = call_hints(ledger, done, arg);
+    pg_uuid(&call->params, incarnation);
+    put_idents(&call->params, claims, count);
+    pg_int8(&call->params, old_us);
+    call_send(call, &RELEASE_UNCLAIMED);
 }
 
 void ledger_workers_of_host(struct ledger *ledger, const char *host, const char *boot_id,

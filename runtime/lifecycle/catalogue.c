@@ -4,14 +4,14 @@
 
 #include "base/mem.h"
 #include "lifecycle/door.h"
+#include "task/params.h"
 
 static void parse_retry(const json_t *json, struct retry_policy *retry);
 
 bool catalogue_entry_parse(const char *json, size_t len, struct catalogue_entry **out,
                            struct err *err)
 {
-    json_error_t where;
-    json_t *root = json_loadb(json, len, 0, &where);
+    json_t *root = params_load(json, len);
     const json_t *schema = json_object_get(root, "schema");
     const char *name = json_string_value(json_object_get(root, "name"));
     struct catalogue_entry *entry = xcalloc(1, sizeof *entry);

@@ -38,6 +38,7 @@ struct claimer {
     size_t carried_count;
     uint64_t kin; /* of the names carried */
     struct batch starts;
+    struct start_flight *flight; /* of it; NULL: none */
     struct timer poll;
     struct defer wake;
     int32_t held;    /* hints taken and not yet started or given back */
@@ -185,6 +186,13 @@ void claimer_stop(struct claimer *claimer)
     timer_stop(&claimer->poll);
 }
 
+size_t claimer_starting(const struct claimer *claimer, struct ident *out)
+{
+    const struct start_flight *flight = claimer->flight;
+    for (size_t i = 0; flight && out && i < flight->count; i++) out[i] = flight->hints[i]->claim;
+    return flight ? flight->count : 0;
+}
+
 bool claimer_is_quiet(const struct claimer *claimer)
 {
     return claimer->held == 0 && claimer->asked == 0 && claimer->settling == 0;
@@ -302,6 +310,7 @@ static void flush_starts(struct batch *batch, struct list *items, size_t count)
         flight->hints[i] = container_of(list_pop_front(items), struct held_hint, node);
     }
     timer_init(claimer->loop, &flight->repeat, on_repeat);
+    claimer->flight = flight;
     flight_send(flight);
 }
 
@@ -396,6 +405,7 @@ static void hints_given_back(struct start_flight *flight)
 
 static void flight_end(struct start_flight *flight)
 {
+    flight->claimer->flight = NULL;
     timer_close(&flight->repeat, on_flight_closed);
     batch_flight_done(&flight->claimer->starts);
     claimer_wake(flight->claimer);

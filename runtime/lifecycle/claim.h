@@ -48,6 +48,8 @@ void claimer_take(struct claimer *claimer, const struct claimed_hint *hint);
 void claimer_wake(struct claimer *claimer); /* hints came, a slot became free, a store came back */
 void claimer_stop(
     struct claimer *claimer); /* claim nothing more; what is being started still arrives */
+/* Claims of starts without an answer so far; how many. out may be NULL. */
+size_t claimer_starting(const struct claimer *claimer, struct ident *out);
 bool claimer_is_quiet(const struct claimer *claimer); /* no claim, start or settle in flight */
 int64_t claimer_last_ok_us(
     const struct claimer *claimer); /* boot time of the last claim that was answered */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #define DAY_MS         (24 * 3600 * INT64_C(1000))
 #define UNIQUE_KEY_MAX 512
@@ -266,7 +267,9 @@ static void refuse(struct door *door, const char *field, const char *fmt, ...)
 {
     if (door->errors->count == DOOR_ERRORS_MAX) return;
     struct params_error *error = &door->errors->at[door->errors->count++];
-    snprintf(error->field, sizeof error->field, "%s", field);
+    size_t len = utf8_cut(field, strlen(field), sizeof error->field - 1);
+    memcpy(error->field, field, len);
+    error->field[len] = '\0';
     va_list args;
     va_start(args, fmt);
     vsnprintf(error->message, sizeof error->message, fmt, args);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "task/params.h"
 
 struct operate_call {
     struct broker *broker;
@@ -46,7 +47,7 @@ static void on_ledger(void *arg, const char *json, size_t len, const struct ledg
 /* Waiting ones are final now: their hints go. Running ones are told through their runner. */
 static void tell_broker(struct operate_call *call, const char *json, size_t len)
 {
-    json_t *answers = json_loadb(json, len, 0, NULL);
+    json_t *answers = params_load(json, len);
     size_t index;
     json_t *answer;
     json_array_foreach(answers, index, answer)

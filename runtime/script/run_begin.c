@@ -43,10 +43,9 @@ bool run_begin(struct run *run, int *argument_count)
 static bool params_still_fit(struct run *run)
 {
     struct params_error errors[ERRORS_MAX];
-    struct err err;
-    json_t *params = NULL;
-    if (!params_parse(buf_text(&run->params), run->params.len, "parameters", &params, &err)) {
-        run_decide_message(run, END_REJECTED, err.text);
+    json_t *params = params_load(buf_text(&run->params), run->params.len);
+    if (!params) {
+        run_decide_message(run, END_REJECTED, "the parameters are no JSON");
         return false;
     }
     size_t count = params_check(run->definition->compiled, params, errors, ERRORS_MAX);

@@ -123,12 +123,15 @@ static bool call_limited(struct vm *vm, lua_CFunction function, void *argument, 
                    "%s: loading took longer than 2s (is there a loop at the top level?)", file);
 }
 
-/* Messages of Lua begin with the file and line already. stack: - message */
+/* Messages of Lua begin with the file and line already; one from lib/ names its own. stack: -
+ * message
+ */
 static bool fail_with_top(lua_State *L, const char *file, struct err *err)
 {
     struct buf message = BUF_EMPTY;
     describe_guarded(L, &message);
-    bool is_placed = strstr(buf_text(&message), ".lua:") != NULL;
+    size_t len = strlen(file);
+    bool is_placed = strncmp(buf_text(&message), file, len) == 0 && buf_text(&message)[len] == ':';
     err_set(err, ERR_DATA, "%s%s%s", is_placed ? "" : file, is_placed ? "" : ": ",
             buf_text(&message));
     buf_close(&message);

@@ -45,6 +45,9 @@ MUSTUSE bool params_convert_text(const struct params_schema *schema, const char 
  * beyond 2^53, finite numbers. what names it in errors. */
 MUSTUSE bool params_parse(const char *text, size_t len, const char *what, json_t **out,
                           struct err *err);
+/* JSON that the ledger answers, or NULL. jsonb writes 1e300 with all its digits, for which jansson
+ * has no integer: such a number becomes a real. gives */
+json_t *params_load(const char *json, size_t len);
 /* Can Postgres and Lua hold this value? (depth, NUL, lone surrogates, integers beyond 2^53). path
  * of the first culprit goes into err. */
 MUSTUSE bool params_is_storable(const json_t *value, struct err *err);

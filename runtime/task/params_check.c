@@ -39,6 +39,8 @@ static void check_number(struct check *c, const struct params_schema *schema, co
 static bool is_multiple(double value, double divisor);
 static void check_string(struct check *c, const struct params_schema *schema, const json_t *value,
                          const struct path *path);
+static void check_pattern(struct check *c, const struct params_schema *schema, const json_t *value,
+                          const struct path *path);
 static void check_array(struct check *c, const struct params_schema *schema, const json_t *value,
                         const struct path *path);
 static void check_object(struct check *c, const struct params_schema *schema, const json_t *value,
@@ -239,13 +241,23 @@ static void check_string(struct check *c, const struct params_schema *schema, co
         report_value(c, schema, value, path, "must have at most %zu character%s",
                      schema->max_length, schema->max_length == 1 ? "" : "s");
     }
-    if (schema->pattern && !params_pattern_matches(schema->pattern, text, len)) {
-        report_value(c, schema, value, path, "must match the pattern %.150s",
-                     params_pattern_text(schema->pattern));
-    }
+    if (schema->pattern) check_pattern(c, schema, value, path);
     bool has_nul = strlen(text) != len;
     if (schema->format && (has_nul || !schema->format->is_valid(text))) {
         report_value(c, schema, value, path, "must be %s", schema->format->meaning);
+    }
+}
+
+static void check_pattern(struct check *c, const struct params_schema *schema, const json_t *value,
+                          const struct path *path)
+{
+    size_t len = json_string_length(value), longest = params_pattern_longest(schema->pattern);
+    const char *pattern = params_pattern_text(schema->pattern);
+    if (len > longest) {
+        report_value(c, schema, value, path, "must have at most %zu bytes for the pattern %.150s",
+                     longest, pattern);
+    } else if (!params_pattern_matches(schema->pattern, json_string_value(value), len)) {
+        report_value(c, schema, value, path, "must match the pattern %.150s", pattern);
     }
 }
 
@@ -385,9 +397,12 @@ static void add_path(struct buf *out, const struct path *path)
     }
 }
 
+/* What vsnprintf or a %.150s cut may end in half a character. */
 static void copy_cut(char *out, size_t size, const struct buf *text)
 {
-    size_t len = text->len ? utf8_cut(text->data, text->len, size - 1) : 0;
-    if (len) memcpy(out, text->data, len);
-    out[len] = '\0';
+    struct buf clean = BUF_EMPTY;
+    utf8_add_clean(&clean, buf_text(text), text->len, size - 1);
+    memcpy(out, buf_text(&clean), clean.len);
+    out[clean.len] = '\0';
+    buf_close(&clean);
 }

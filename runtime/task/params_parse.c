@@ -24,6 +24,7 @@ struct place {
     size_t index;
 };
 
+static json_t *restore_integers(json_t *value);
 static bool is_blank(const char *text, size_t len);
 static bool refuse_text(const json_error_t *error, const char *what, struct err *err);
 static const char *explain(const json_error_t *error, char *cut, size_t size);
@@ -39,6 +40,8 @@ bool params_parse(const char *text, size_t len, const char *what, json_t **out, 
 {
     *out = NULL;
     if (is_blank(text, len)) return err_set(err, ERR_INPUT, "%s: empty, JSON is expected", what);
+    const char *zero = memchr(text, '\0', len); /* jansson overlooks one behind a number */
+    if (zero) return err_set(err, ERR_INPUT, "%s: byte %td is zero", what, zero - text + 1);
     json_error_t error;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!value) return refuse_text(&error, what, err);
@@ -48,6 +51,33 @@ bool params_parse(const char *text, size_t len, const char *what, json_t **out, 
     }
     *out = value;
     return true;
+}
+
+json_t *params_load(const char *json, size_t len)
+{
+    json_t *value = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    if (value) return value;
+    value = json_loadb(json, len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    return value ? restore_integers(value) : NULL;
+}
+
+/* Takes value, gives it back with reals that are exact integers as such. */
+static json_t *restore_integers(json_t *value)
+{
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        json_t *item = json_incref(json_array_get(value, i));
+        json_array_set_new(value, i, restore_integers(item));
+    }
+    for (void *at = json_object_iter(value); at; at = json_object_iter_next(value, at)) {
+        json_t *member = json_incref(json_object_iter_value(at));
+        json_object_iter_set_new(value, at, restore_integers(member));
+    }
+    double number = json_real_value(value);
+    bool is_exact = json_is_real(value) && fabs(number) <= (double)INTEGER_MAX &&
+                    fabs(number - trunc(number)) <= 0;
+    if (!is_exact) return value;
+    json_decref(value);
+    return json_integer((json_int_t)number);
 }
 
 static bool is_blank(const char *text, size_t len)

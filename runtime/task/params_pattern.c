@@ -5,32 +5,49 @@
  * stops at line ends, specials inside brackets become [.x.]) and refuses what it cannot do: looking
  * around, back-references, lazy repeats, word boundaries, named groups. What remains is matched by
  * an automaton. `^.*` before it makes one pass from the start do, where the C library would start
- * anew at every character: no long text of a user takes long. Compiling and matching run in the
+ * anew at every character. Its automaton may still grow with the text, a state for each character,
+ * where many choices follow each other ("x.{100}$"); then only short texts are matched, so that no
+ * text of a user takes long or all memory. Compiling and matching run in the
  * locale C.UTF-8, where a dot is one character, not one byte. */
 #include <ctype.h>
 #include <locale.h>
 #include <pthread.h>
 #include <regex.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "task/params_schema.h"
 
-#define PATTERN_MAX 1000 /* bytes */
-#define REPEAT_MAX  1000
-#define RANGE_MAX   500
+#define PATTERN_MAX  1000 /* bytes */
+#define REPEAT_MAX   1000
+#define RANGE_MAX    500
+#define CHOICES_FREE 12      /* 2^12 states are few */
+#define TEXT_MOST    10000   /* bytes that a pattern of more choices is matched against ... */
+#define STATES_MOST  2000000 /* ... divided by its elements */
+#define SIZE_MOST    10000   /* elements, each count multiplied out: the C library makes copies */
 
 struct params_pattern {
     regex_t regex;
-    char *text; /* as the author wrote it */
+    size_t longest; /* text, in bytes */
+    char *text;     /* as the author wrote it */
+};
+
+/* Of a piece of the pattern, with each count multiplied out. */
+struct weight {
+    long elements;
+    long
+        choices; /* sets, alternatives, repeats: with n of them the automaton may have 2^n states */
 };
 
 struct rewrite {
     const char *at; /* what is left of the author's text */
     struct buf out;
     int open_groups;
-    bool may_repeat; /* something stands before that `*` could apply to */
+    struct weight sums[PATTERN_MAX + 1]; /* of each open group so far; 0: the whole */
+    struct weight last;                  /* of what a repeat would apply to */
+    bool may_repeat;                     /* something stands before that `*` could apply to */
     struct err *err;
 };
 
@@ -51,6 +68,8 @@ static bool rewrite_group_end(struct rewrite *r);
 static bool rewrite_repeat(struct rewrite *r);
 static bool rewrite_counts(struct rewrite *r);
 static bool read_count(const char **at, long *count);
+static void add_weight(struct rewrite *r, long elements, long choices);
+static size_t longest_text(const struct weight *whole);
 static bool rewrite_escape(struct rewrite *r);
 static bool rewrite_bracket(struct rewrite *r);
 static bool rewrite_bracket_item(struct rewrite *r);
@@ -72,12 +91,14 @@ bool params_pattern_compile(const char *text, struct params_pattern **out, struc
     buf_add_text(&r.out, "^.*(");
     bool ok = strlen(text) <= PATTERN_MAX || refuse(&r, "longer than 1000 bytes");
     while (ok && *r.at) ok = rewrite_next(&r);
+    if (ok && r.sums[0].elements > SIZE_MOST)
+        ok = refuse(&r, "its counts multiply to more than 10000");
     if (ok && r.open_groups > 0) ok = refuse(&r, "a '(' is never closed");
     buf_add_char(&r.out, ')');
     regex_t regex;
     if (ok && compile_regex(buf_text(&r.out), &regex, err)) {
         *out = xmalloc(sizeof **out);
-        **out = (struct params_pattern){ .regex = regex, .text = xstrdup(text) };
+        **out = (struct params_pattern){ regex, longest_text(&r.sums[0]), xstrdup(text) };
     }
     buf_close(&r.out);
     return *out || err_wrap(err, "pattern '%.100s'", text);
@@ -90,6 +111,8 @@ void params_pattern_free(struct params_pattern *pattern)
     free(pattern->text);
     free(pattern);
 }
+
+size_t params_pattern_longest(const struct params_pattern *pattern) { return pattern->longest; }
 
 const char *params_pattern_text(const struct params_pattern *pattern) { return pattern->text; }
 
@@ -134,6 +157,8 @@ static bool rewrite_next(struct rewrite *r)
     default: buf_add_char(&r->out, *r->at);
     }
     r->may_repeat = !strchr("|^$", *r->at);
+    bool is_set = *r->at == '.', is_either = *r->at == '|';
+    add_weight(r, r->may_repeat, is_set || is_either);
     r->at++;
     return true;
 }
@@ -151,7 +176,7 @@ static bool rewrite_group(struct rewrite *r)
         return refuse(r, "groups with names or flags are not supported; use (...)");
     }
     buf_add_char(&r->out, '(');
-    r->open_groups++;
+    r->sums[++r->open_groups] = (struct weight){ 0 };
     r->may_repeat = false;
     return true;
 }
@@ -161,7 +186,8 @@ static bool rewrite_group_end(struct rewrite *r)
     if (r->open_groups == 0) return refuse(r, "a ')' without its '('; write \\) for the character");
     buf_add_char(&r->out, ')');
     r->at++;
-    r->open_groups--;
+    struct weight group = r->sums[r->open_groups--];
+    add_weight(r, group.elements, group.choices);
     r->may_repeat = true;
     return true;
 }
@@ -173,6 +199,7 @@ static bool rewrite_repeat(struct rewrite *r)
         if (!rewrite_counts(r)) return false;
     } else {
         buf_add_char(&r->out, *r->at++);
+        add_weight(r, 0, 1);
     }
     if (*r->at == '?') return refuse(r, "lazy repeats, as *?, are not supported");
     r->may_repeat = false;
@@ -189,6 +216,9 @@ static bool rewrite_counts(struct rewrite *r)
     if (is_right && *at == ',' && *++at != '}') is_right = read_count(&at, &high);
     if (!is_right || *at != '}') return refuse(r, "write a count as {2}, {2,} or {2,5}, or \\{");
     if (low > high || high > REPEAT_MAX) return refuse(r, "counts go from low to high, up to 1000");
+    long copies = at[-1] == ',' ? low : high;
+    long more = copies > 0 ? copies - 1 : 0, optional = at[-1] == ',' ? 1 : high - low;
+    add_weight(r, r->last.elements * more, r->last.choices * more + optional);
     r->at = at + 1;
     buf_add(&r->out, start, (size_t)(r->at - start));
     return true;
@@ -203,6 +233,26 @@ static bool read_count(const char **at, long *count)
     return true;
 }
 
+static long at_most(long value, long most) { return value < most ? value : most; }
+
+/* Kept within bounds, so that counts of counts do not overflow. */
+static void add_weight(struct rewrite *r, long elements, long choices)
+{
+    struct weight *sum = &r->sums[r->open_groups];
+    r->last.elements = at_most(elements, SIZE_MOST + 1);
+    r->last.choices = at_most(choices, SIZE_MOST + 1);
+    sum->elements = at_most(sum->elements + r->last.elements, SIZE_MOST + 1);
+    sum->choices = at_most(sum->choices + r->last.choices, SIZE_MOST + 1);
+}
+
+/* A state takes some 100 bytes for each element; finding one among many takes time, too. */
+static size_t longest_text(const struct weight *whole)
+{
+    if (whole->choices <= CHOICES_FREE) return SIZE_MAX;
+    size_t by_memory = STATES_MOST / (size_t)(whole->elements + 1);
+    return by_memory < TEXT_MOST ? by_memory : TEXT_MOST;
+}
+
 static bool rewrite_escape(struct rewrite *r)
 {
     struct atom atom;
@@ -213,6 +263,7 @@ static bool rewrite_escape(struct rewrite *r)
         bool is_special = strchr(".[]{}()*+?^$|\\", atom.bytes[0]) != NULL;
         buf_addf(&r->out, "%s%s", is_special ? "\\" : "", atom.bytes);
     }
+    add_weight(r, 1, atom.set != NULL);
     r->may_repeat = true;
     return true;
 }
@@ -227,6 +278,7 @@ static bool rewrite_bracket(struct rewrite *r)
     }
     if (!*r->at) return refuse(r, "a '[' is never closed");
     buf_add_char(&r->out, *r->at++);
+    add_weight(r, 1, 1);
     r->may_repeat = true;
     return true;
 }

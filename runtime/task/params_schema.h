@@ -80,6 +80,8 @@ params_sorted_keys(json_t *object); /* gives a NULL-terminated array of borrowed
 struct params_pattern;
 MUSTUSE bool params_pattern_compile(const char *text, struct params_pattern **out, struct err *err);
 void params_pattern_free(struct params_pattern *pattern);
+/* Bytes of text that it can be matched against. */
+size_t params_pattern_longest(const struct params_pattern *pattern);
 bool params_pattern_matches(const struct params_pattern *pattern, const char *text, size_t len);
 const char *params_pattern_text(const struct params_pattern *pattern);
 

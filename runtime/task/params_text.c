@@ -1,4 +1,5 @@
 /* params_text.c: values as text, for messages and for storing. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 #define SHOWN_CHARACTERS 60
 #define ELLIPSIS         "\u2026"
+#define EXACT_MAX        9007199254740992.0 /* 2^53 */
 
 struct shown {
     char *out;
@@ -21,6 +23,7 @@ static size_t bytes_of_characters(const char *text, size_t len, size_t character
 static int compare_keys(const void *a, const void *b);
 static void write_object(struct buf *out, const json_t *object);
 static void write_array(struct buf *out, const json_t *array);
+static void write_real(struct jsonw *w, double value);
 static void write_scalar(struct buf *out, const json_t *value);
 
 const char *params_shown(const json_t *value, char out[PARAMS_SHOWN_SIZE])
@@ -114,6 +117,20 @@ static void write_array(struct buf *out, const json_t *array)
     buf_add_char(out, ']');
 }
 
+/* A whole number has the text of the integer it equals: 1e15 and -0.0, too. Beyond 2^53 it must not
+ * look like one, which no door would take. */
+static void write_real(struct jsonw *w, double value)
+{
+    size_t start = w->out->len;
+    if (fabs(value) <= EXACT_MAX && fabs(value - trunc(value)) <= 0) {
+        jsonw_int(w, (int64_t)value);
+        return;
+    }
+    jsonw_number(w, value);
+    bool is_whole = strspn(w->out->data + start, "-0123456789") == w->out->len - start;
+    if (is_whole) buf_add_text(w->out, ".0");
+}
+
 static void write_scalar(struct buf *out, const json_t *value)
 {
     struct jsonw w;
@@ -123,7 +140,7 @@ static void write_scalar(struct buf *out, const json_t *value)
     } else if (json_is_integer(value)) {
         jsonw_int(&w, json_integer_value(value));
     } else if (json_is_real(value)) {
-        jsonw_number(&w, json_real_value(value));
+        write_real(&w, json_real_value(value));
     } else if (json_is_boolean(value)) {
         jsonw_bool(&w, json_is_true(value));
     } else {

@@ -10,6 +10,7 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "task/params.h"
 #include "worker/runner.h"
 #include "worker/supervisor_private.h"
 
@@ -169,7 +170,7 @@ static void on_controls(void *arg, const char *json, size_t len, const struct er
 {
     struct supervisor *supervisor = arg;
     if (err) return; /* they stay, the next heartbeat says so */
-    json_t *requests = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    json_t *requests = params_load(json, len);
     size_t index;
     json_t *request;
     json_array_foreach(requests, index, request)

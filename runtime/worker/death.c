@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "io/tree.h"
 #include "lifecycle/await.h"
+#include "task/params.h"
 #include "worker/machine.h"
 #include "worker/supervisor_private.h"
 
@@ -133,7 +134,7 @@ static json_t *read_host(struct supervisor *supervisor)
     machine_read(&machine);
     ledger_workers_of_host(supervisor->ledger, machine.host, machine.boot_id, await_json, &await);
     if (await_run(&supervisor->loop, &await, &err)) {
-        all = json_loadb(await.json.data, await.json.len, 0, NULL);
+        all = params_load(await.json.data, await.json.len);
     } else {
         log_warn("cannot look for dead runners of this machine: %s", err.text);
     }

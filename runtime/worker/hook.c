@@ -141,7 +141,7 @@ static void on_taken(void *arg, const char *json, size_t len, const struct err *
 {
     struct runner *runner = arg;
     if (err) return; /* they stay; the next heartbeat says so again */
-    json_t *marks = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+    json_t *marks = params_load(json, len);
     size_t index;
     json_t *mark;
     json_array_foreach(marks, index, mark) start_taken(runner, mark);

@@ -171,6 +171,7 @@ static void set_up(struct runner *runner, const char *json, size_t len)
     timer_init(&runner->loop, &runner->grace, on_grace);
     gauge_start(runner);
     open_stores(runner, &redis, postgres);
+    unclaimed_init(runner);
     redis_target_close(&redis);
     free(postgres);
 }

@@ -56,6 +56,7 @@ struct runner {
     size_t log_bytes; /* not yet in the ledger, of all slots */
     struct progress_reports progress;
     struct timer tick;
+    struct timer unclaimed;
     struct timer grace;
     bool registered, serving, draining, released, finished, reconciled, idle_said;
     int exit_status;
@@ -101,6 +102,8 @@ void report_dropped(struct slot *slot); /* says how many lines were too many */
 /* hook.c */
 void hook_after(struct slot *slot, enum task_status status);
 void hooks_take(struct runner *runner); /* marks that nobody alive owns */
+/* unclaimed.c */
+void unclaimed_init(struct runner *runner);
 /* gauge.c */
 void gauge_start(struct runner *runner);
 void gauge_tell(struct runner *runner); /* to the supervisor */

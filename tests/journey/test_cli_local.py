@@ -285,7 +285,7 @@ class ThisProgram(LocalTest):
         for words in (["submit", "x"], ["list"]):
             env = {"DATABASE_URL": "host=%s" % self.place.tmp, "REDIS_URL": "unix://%s/s" % self.place.tmp}
             process = self.place.start(*words, env=env)
-            ctutor.wait_until(lambda: len(ctutor.descriptors(process.pid)) > 3, 5, "it opened something")
+            ctutor.wait_until(lambda: ctutor.catches(process.pid, signal.SIGINT), 20, "it hears of Ctrl-C")
             process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(5), 130)
 

@@ -13,6 +13,8 @@ from journey import ABSENT_ID, ServedTest
 
 FILES = {
     "greet": 'return { queue = "default", params = { name = "string" }, execute = function(_, p) return p.name end }',
+    "big": 'return { queue = "default", params = { x = "number" },\n'
+           '  execute = function(ctx, p) ctx.progress(50, { x = p.x * 10 }) return "ok" end }',
     "wait": 'return { queue = "default", execute = function(ctx)\n'
             '  ctx.info("begun")\n'
             '  for i = 1, 100 do ctx.progress(i) ctx.sleep(0.1) end\nend }',
@@ -96,6 +98,13 @@ class Commands(ServedTest):
         self.assertEqual([answer["status"] for answer in answers], ["cancelled", "refused", "not_found", "cancelled"])
         self.run_("delete", ABSENT_ID, *waiting, status=4)
         self.run_("cancel", waiting[0], "no-id", status=2)
+
+    def test_a_number_that_no_integer_holds_hides_no_task(self):
+        task = self.final("big", "x=1e300")
+        self.assertIn(task, self.run_("list").out)
+        self.assertIn("big", self.run_("status", task).out)
+        self.assertEqual(self.run_("submit", "big", "x=1e300", "--wait").out.strip(), '"ok"')
+        self.assertIn("SUCCESS", self.run_("watch", task, "--json").out)
 
     def test_bytes_that_are_no_text_are_refused_by_name(self):
         bad = "\udcff"  # the byte 0xFF

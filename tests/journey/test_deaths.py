@@ -1,6 +1,7 @@
 """Processes that die or stand still: nothing is lost, nobody is charged who did nothing, nothing is left running."""
 
 import glob
+import json
 import os
 import signal
 import time
@@ -47,7 +48,7 @@ def strays():
 
 class DeathTest(JourneyTest):
     def setUp(self):
-        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "strays": STRAYS}.items():
+        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "last": HOT % 1, "strays": STRAYS}.items():
             self.place.task(name, text)
 
     def started(self, *args):
@@ -92,6 +93,35 @@ class DeathTest(JourneyTest):
             result = self.result(hot)
             self.assertEqual((result["status"], result["attempt"], result["failures"]), ("SUCCESS", 2, 0))
             self.assertEqual([error["kind"] for error in result["errors"]], ["worker_lost"])
+
+    def test_a_killed_runner_loses_none_of_its_many(self):
+        line = json.dumps({"task_name": "nap", "parameters": {"seconds": 3}}) + "\n"
+        with self.place.worker(processes=2) as worker:
+            ids = self.place.run("submit", "--bulk", "-", input=line * 200).expect(0).lines
+            wait_until(lambda: self.place.value("SELECT count(*) FROM active WHERE status = 1") == "200", 20)
+            os.kill(worker.runners()[0], signal.SIGKILL)
+            for task_id in ids:
+                self.place.run("result", task_id, "--wait=60s").expect(0)
+            mine = "id = ANY('{%s}')" % ",".join(ids)
+            self.assertEqual(self.place.value("SELECT sum(losses + failures) FROM outcomes WHERE " + mine), "0")
+            self.assertGreater(int(self.place.value("SELECT count(*) FROM attempts WHERE ended = 'released' AND " + mine)), 0)
+            wait_until(lambda: len(worker.runners()) == 2, 10)
+
+    def test_a_culprit_ends_when_its_losses_are_used_up(self):
+        with self.place.worker() as worker:
+            task_id = self.started("last")
+            time.sleep(0.5)  # it spins by now; nothing tells from outside
+            os.kill(worker.runners()[0], signal.SIGKILL)
+            result = self.result(task_id)
+            self.assertEqual((result["status"], result["error"]["kind"], result["attempt"]), ("FAILURE", "worker_lost", 1))
+            self.assertIn("loss 1 of 1", result["error"]["message"])
+
+    def test_a_run_past_its_timeout_takes_all_it_started_along(self):
+        with self.place.worker():
+            task_id = self.started("strays", "--timeout=2s")
+            wait_until(lambda: len(strays()) == 4)
+            self.assertEqual(self.result(task_id)["error"]["kind"], "timeout")
+            wait_until(lambda: not strays(), 5, "no subprocess survives 5 s")
 
     def test_never_run_twice_means_never(self):
         with self.place.worker() as worker:

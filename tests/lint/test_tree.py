@@ -38,7 +38,7 @@ class Tree(unittest.TestCase):
         self.assertGreater(checked, 100)
 
     def test_what_the_docs_name_exists(self):
-        for page in ("docs/journey.md", "docs/states.md"):
+        for page in ("docs/journey.md", "docs/states.md", "docs/model.md"):
             names = NAMED.findall(text_of(page))
             self.assertGreater(len(names), 10, page)
             for path, function in names:

@@ -613,9 +613,25 @@ static void on_epoch(void *arg, const char *epoch, const struct err *err)
     ended(at, err);
 }
 
+static void an_epoch_is_not_set_when_redis_lost_data_since_it_was_begun(void **state)
+{
+    struct fixture *at = *state;
+    broker_epoch_begin(at->broker, "e1", on_done, at);
+    expect_ok(at);
+    RAW(at, "FLUSHALL");
+    broker_epoch_set(at->broker, "e1", on_done, at);
+    await(at);
+    assert_int_equal(at->code, ERR_CONFLICT);
+    broker_epoch_get(at->broker, on_epoch, at);
+    expect_ok(at);
+    assert_string_equal(at->epoch, "");
+}
+
 static void the_epoch_is_missing_when_redis_lost_its_data(void **state)
 {
     struct fixture *at = *state;
+    broker_epoch_begin(at->broker, "e1", on_done, at);
+    expect_ok(at);
     broker_epoch_set(at->broker, "e1", on_done, at);
     expect_ok(at);
     claim(at, 1);
@@ -817,6 +833,7 @@ int main(void)
         TEST(an_isolated_list_is_a_part_of_its_queue),
         TEST(a_push_takes_the_hint_out_of_the_other_list),
         TEST(a_hint_in_the_wrong_list_moves_at_its_rank),
+        TEST(an_epoch_is_not_set_when_redis_lost_data_since_it_was_begun),
         TEST(the_epoch_is_missing_when_redis_lost_its_data),
         TEST(messages_arrive_and_a_new_subscription_says_look),
         TEST(only_what_was_asked_for_is_heard_and_more_can_be_asked_for),

@@ -144,6 +144,24 @@ static void test_an_emptied_redis_is_filled_in_rank_order(void **state)
     }
 }
 
+static void test_a_redis_that_is_emptied_while_it_is_filled_is_filled_again(void **state)
+{
+    (void)state;
+    keeper_lead(&at->houses[0]);
+    for (int32_t priority = 0; priority <= 10; priority++) {
+        struct submission_box *box = box_of("greet", "{}");
+        box->submission.priority = priority;
+        submit(box);
+    }
+    stores_redis_do("FLUSHALL");
+    keeper_saw_epoch(at->houses[0].keeper, "");
+    UNTIL(at->loop, stores_waiting("default") > 0); /* the higher priorities go first */
+    assert_string_equal(stores_redis_do("EXISTS @:epoch"), "0");
+    stores_redis_do("FLUSHALL");
+    UNTIL(at->loop, strcmp(stores_redis_do("EXISTS @:epoch"), "1") == 0);
+    assert_int_equal(stores_waiting("default"), 11);
+}
+
 static void test_nobody_needs_to_tell_of_a_lost_epoch(void **state)
 {
     (void)state;
@@ -227,6 +245,7 @@ int main(void)
         KEEPER_TEST(test_what_became_due_without_redis_is_pushed_after_its_return),
         KEEPER_TEST(test_absent_hints_are_found),
         KEEPER_TEST(test_an_emptied_redis_is_filled_in_rank_order),
+        KEEPER_TEST(test_a_redis_that_is_emptied_while_it_is_filled_is_filled_again),
         KEEPER_TEST(test_nobody_needs_to_tell_of_a_lost_epoch),
         KEEPER_TEST(test_what_expired_is_revoked),
         KEEPER_TEST(test_what_nobody_carries_ends_after_the_grace),

@@ -281,6 +281,30 @@ static void sweep_releases_what_a_dead_owner_started_late(void **state)
     assert_string_equal(sql("SELECT settled FROM workers WHERE name = 'w'"), "t");
 }
 
+static void what_its_owner_does_not_know_of_goes_back_uncharged(void **state)
+{
+    (void)state;
+    struct ident owner = worker_living("w"), other = worker_living("v");
+    struct ident known = insert_named("greet"), late = insert_named("greet");
+    struct ident young = insert_named("greet"), foreign = insert_named("greet");
+    struct ident claim = started_by(&owner, known, 0);
+    started_by(&owner, late, 0);
+    started_by(&other, foreign, 0);
+    sql("UPDATE active SET started_at = now() - interval '1 minute' WHERE status = 1");
+    started_by(&owner, young, 0);
+    AWAIT(ledger_release_unclaimed(ledger_a, &owner, &claim, 1, 20000000, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 1);
+    assert_true(ident_equal(&answer.hints[0].id, &late));
+    assert_int_equal(answer.hints[0].starts, 1);
+    assert_string_equal(sql("SELECT concat_ws(' ', status, starts, failures, losses, unwitnessed)"
+                            " FROM active WHERE id = '%s'",
+                            text_of(late)),
+                        "0 1 0 0 0");
+    assert_int_equal(sql_int("SELECT count(*) FROM active WHERE status = 1"), 3);
+    AWAIT(ledger_release_unclaimed(ledger_a, &owner, &claim, 1, 20000000, on_hints, NULL));
+    assert_int_equal(answer.hint_count, 0);
+}
+
 static void the_tenth_unwitnessed_release_is_the_last(void **state)
 {
     (void)state;
@@ -397,6 +421,7 @@ int main(void)
         LEDGER_TEST(the_keeper_declares_dead_only_what_stood_still),
         LEDGER_TEST(a_death_after_that_of_its_supervisor_is_unwitnessed),
         LEDGER_TEST(sweep_releases_what_a_dead_owner_started_late),
+        LEDGER_TEST(what_its_owner_does_not_know_of_goes_back_uncharged),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),

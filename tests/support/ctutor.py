@@ -118,6 +118,13 @@ def descriptors(pid):
     return sorted(found)
 
 
+def catches(pid, number):
+    """Whether a handler for the signal is set."""
+    with open("/proc/%d/status" % pid) as file:
+        caught = next(line for line in file if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def memory(pid):
     """Resident bytes."""
     with open("/proc/%d/statm" % pid) as file:

@@ -77,6 +77,8 @@ static void time_text_shows_utc_with_milliseconds(void **state)
     assert_string_equal(text, "2026-11-24T08:00:00.123Z");
     time_text(-1, text);
     assert_string_equal(text, "1969-12-31T23:59:59.999Z");
+    time_text(INT64_C(-30641760000000000), text);
+    assert_string_equal(text, "0999-01-01T00:00:00.000Z");
 }
 
 static void expect_time(const char *text, int64_t expected)
@@ -121,6 +123,8 @@ static void time_parse_refuses_what_is_no_date(void **state)
                                        "2026-11-24T08:00+1",
                                        "2026-11-24T08:00+25:00",
                                        "2026-11-24T08:00Zx",
+                                       "0000-01-01T00:00:00+00:01",
+                                       "9999-12-31T23:59:60Z",
                                        "2026-11-24Z" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t us;

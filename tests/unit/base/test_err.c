@@ -59,6 +59,16 @@ static void err_text_is_cut_between_characters(void **state)
     }
 }
 
+static void err_text_is_utf8_whatever_it_quotes(void **state)
+{
+    (void)state;
+    struct err err;
+    err_set(&err, ERR_INPUT, "unknown word '%.3s', \xff", "\u00e4\u00e4");
+    assert_string_equal(err.text, "unknown word '\u00e4\ufffd', \ufffd");
+    err_wrap(&err, "file \xc3");
+    assert_string_equal(err.text, "file \ufffd: unknown word '\u00e4\ufffd', \ufffd");
+}
+
 static void err_codes_have_their_exit_status(void **state)
 {
     (void)state;
@@ -83,6 +93,7 @@ int main(void)
         cmocka_unit_test(err_wrap_puts_context_before),
         cmocka_unit_test(err_text_may_be_its_own_argument),
         cmocka_unit_test(err_text_is_cut_between_characters),
+        cmocka_unit_test(err_text_is_utf8_whatever_it_quotes),
         cmocka_unit_test(err_codes_have_their_exit_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

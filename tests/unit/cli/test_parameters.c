@@ -95,6 +95,13 @@ static void a_key_comes_once(void **state)
     assert_non_null(strstr(err.text, "--params"));
 }
 
+static void a_name_that_is_no_utf8_is_refused(void **state)
+{
+    (void)state;
+    assert_null(COLLECT(NULL, "\xff=1"));
+    assert_string_equal(err.text, "the name '\ufffd' is not valid UTF-8");
+}
+
 static void files_are_read(void **state)
 {
     (void)state;
@@ -130,6 +137,7 @@ int main(void)
         cmocka_unit_test(json_is_taken_as_it_is),
         cmocka_unit_test(the_first_sign_separates),
         cmocka_unit_test(a_key_comes_once),
+        cmocka_unit_test(a_name_that_is_no_utf8_is_refused),
         cmocka_unit_test(files_are_read),
         cmocka_unit_test(a_literal_at_is_written_with_a_backslash),
     };

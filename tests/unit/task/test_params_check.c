@@ -189,6 +189,20 @@ static void long_paths_and_lists_fit_their_fields(void **state)
     buf_close(&table);
 }
 
+static void a_text_too_long_for_its_pattern_is_told_so(void **state)
+{
+    (void)state;
+    char text[10002];
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = '\0';
+    char *params = xasprintf("{'x':'%s'}", text);
+    char *got = faults_of("{'x':{'pattern':'a.{100}$'}}", params);
+    const char message[] = "x: must have at most 10000 bytes for the pattern a.{100}$, is ";
+    assert_memory_equal(got, message, sizeof message - 1);
+    free(got);
+    free(params);
+}
+
 static void no_message_shows_anything_of_a_secret(void **state)
 {
     (void)state;
@@ -405,6 +419,7 @@ int main(void)
         cmocka_unit_test(nested_faults_carry_their_path),
         cmocka_unit_test(long_values_are_shortened_to_60_characters),
         cmocka_unit_test(long_paths_and_lists_fit_their_fields),
+        cmocka_unit_test(a_text_too_long_for_its_pattern_is_told_so),
         cmocka_unit_test(no_message_shows_anything_of_a_secret),
         cmocka_unit_test(no_more_errors_are_given_than_asked_for),
         cmocka_unit_test(formats_tell_right_from_wrong),

@@ -109,6 +109,8 @@ static void a_fault_names_parameter_and_word(void **state)
         { "{'x':{'title':1}}", "! parameter x: title must be a string, is 1" },
         { "{'x':{'examples':1}}", "! parameter x: examples must be a list of values, is 1" },
         { "{'x':{'pattern':'('}}", "! parameter x: pattern '(': a '(' is never closed" },
+        { "{'x':{'pattern':'((a{100}){100}){2}'}}",
+          "! parameter x: pattern '((a{100}){100}){2}': its counts multiply to more than 10000" },
         { "{'x':{'pattern':1}}", "! parameter x: pattern must be a regular expression, is 1" },
         { "{'x':{'format':'datetime'}}",
           "! parameter x: unknown format 'datetime', did you mean date-time (known: date-time, "

@@ -47,6 +47,8 @@ static void json_is_read_strictly_and_faults_have_a_place(void **state)
     assert_false(params_parse("[\"\\ud800\"]", 10, "x", &value, &err));
     assert_false(params_parse("[NaN]", 5, "x", &value, &err));
     assert_false(params_parse("[1]\0", 4, "x", &value, &err));
+    assert_false(params_parse("[1\0]", 4, "x", &value, &err));
+    assert_false(params_parse("1\0", 2, "x", &value, &err));
     assert_false(params_parse("\0", 1, "x", &value, &err));
 }
 
@@ -116,6 +118,11 @@ static void json_is_written_sorted_and_short(void **state)
     params_write(&out, value);
     expect_text(buf_take(&out),
                 "{'a':{'c':[1,2.5,null,true,'\xc3\xa4\\n'],'d':0.1},'b':[],'e':{}}");
+    json_decref(value);
+    value = value_of("[-0.0,1e15,9007199254740992.0,9090921754740992.0,1e16,-1.5]");
+    params_write(&out, value);
+    expect_text(buf_take(&out),
+                "[0,1000000000000000,9007199254740992,9090921754740992.0,1e+16,-1.5]");
     json_decref(value);
 }
 
@@ -195,6 +202,27 @@ static void unknown_keys_stay_text_and_bytes_must_be_utf8(void **state)
     assert_null(value);
     assert_string_equal(err.text, "any is not valid UTF-8");
     params_schema_free(schema);
+}
+
+static void what_jsonb_wrote_is_read(void **state)
+{
+    (void)state;
+    char text[400], digits[301];
+    memset(digits, '0', 300);
+    digits[300] = '\0';
+    snprintf(text, sizeof text, "{\"big\":[1%s],\"n\":5,\"x\":1.5,\"low\":-9007199254740992}",
+             digits);
+    json_t *value = params_load(text, strlen(text));
+    struct buf out = BUF_EMPTY;
+    assert_true(json_is_integer(json_object_get(value, "n")));
+    params_write(&out, value);
+    expect_text(buf_take(&out), "{'big':[1e+300],'low':-9007199254740992,'n':5,'x':1.5}");
+    json_decref(value);
+    value = params_load("123456789012345678", 18);
+    assert_int_equal(json_integer_value(value), 123456789012345678);
+    json_decref(value);
+    assert_null(params_load("", 0));
+    assert_null(params_load("{", 1));
 }
 
 static void patterns_match_as_in_javascript(void **state)
@@ -317,6 +345,37 @@ static void a_long_text_does_not_make_a_pattern_slow(void **state)
     free(text);
 }
 
+static void many_choices_of_a_pattern_bound_the_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern;
+        size_t longest;
+    } rows[] = { { "^[a-z_]+(\\.[a-z_]+)*$", SIZE_MAX },
+                 { "a long text without a choice{1000}", SIZE_MAX },
+                 { "|||||||||||||", 10000 },
+                 { "a.{100}$", 10000 },
+                 { "a((b|c){10}){20}$", 4975 },
+                 { "a(.{100}){99}$", 201 } };
+    unsigned seed = 20261124;
+    char *text = xmalloc(10001);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct params_pattern *pattern;
+        struct err err;
+        assert_true(params_pattern_compile(rows[i].pattern, &pattern, &err));
+        size_t longest = params_pattern_longest(pattern);
+        assert_int_equal(longest, rows[i].longest);
+        size_t len = longest < 10000 ? longest : 10000;
+        for (size_t at = 0; at < len; at++) text[at] = "abc"[rand_r(&seed) % 3];
+        text[len] = '\0';
+        int64_t start = clock_mono_us();
+        (void)params_pattern_matches(pattern, text, len);
+        assert_true(clock_mono_us() - start < 10 * 1000000);
+        params_pattern_free(pattern);
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,11 +384,13 @@ int main(void)
         cmocka_unit_test(nesting_ends_at_64),
         cmocka_unit_test(storable_names_the_first_culprit),
         cmocka_unit_test(json_is_written_sorted_and_short),
+        cmocka_unit_test(what_jsonb_wrote_is_read),
         cmocka_unit_test(text_becomes_the_type_of_its_schema),
         cmocka_unit_test(unknown_keys_stay_text_and_bytes_must_be_utf8),
         cmocka_unit_test(patterns_match_as_in_javascript),
         cmocka_unit_test(patterns_beyond_the_c_library_are_refused),
         cmocka_unit_test(a_long_text_does_not_make_a_pattern_slow),
+        cmocka_unit_test(many_choices_of_a_pattern_bound_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
