@@ -195,6 +195,8 @@ class IsolatedTest(JourneyTest):
             queues = self.place.run("queues", "--json").json["queues"]
             self.assertEqual([one["name"] for one in queues], ["default", "high_priority", "low_priority"])
             self.assertEqual(queues[0]["waiting"], 1)
+            audit = self.place.run("audit", "--json").expect(0).json
+            self.assertEqual(audit["hints"]["waiting"], 1)
             self.place.run("queues", "resume", "default").expect(0)
             self.assertEqual(self.result(task_id)["status"], "SUCCESS")
 
