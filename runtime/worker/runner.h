@@ -9,6 +9,8 @@
 #define RUNNER_CHANNEL_FD 3
 #define RUNNER_SHARED_FD  4
 
+#define RUNNER_TURN_US 1000000 /* so often its loop notes that it turns */
+
 enum runner_exit {
     RUNNER_DRAINED = 0,
     RUNNER_FAILED = 1,
