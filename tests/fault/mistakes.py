@@ -82,9 +82,9 @@ MISTAKES = [
     "      end\\n"
     "      answer[#answer + 1] = fences\\n"
 """),
-            Change(CLAIM, 1, "        hint->claim = ident_random();\n", """\
-        hint->claim = (struct ident){ 0 };
-        memcpy(hint->claim.bytes, &hint->starts, sizeof hint->starts);
+            Change(CLAIM, 1, "    hint->claim = ident_random();\n", """\
+    hint->claim = (struct ident){ 0 };
+    memcpy(hint->claim.bytes, &hint->starts, sizeof hint->starts);
 """),
             Change(START, 1, "SET starts = h.starts + 1", "SET starts = a.starts + 1"),
             Change(START, 1, "a.claim_id = h.claim AND a.starts = h.starts + 1", "a.claim_id = h.claim"),
