@@ -26,12 +26,12 @@ def draw_submission(draw):
     kind = draw.choices(
         ["plain", "long", "flaky", "doomed", "snoozing", "shell", "unique", "delayed", "ranked",
          "expiring", "spinning", "deaf"],
-        [30, 8, 10, 4, 6, 6, 8, 8, 10, 3, 0.8, 0.3])[0]
+        [30, 12, 10, 4, 6, 6, 8, 8, 10, 3, 0.8, 0.3])[0]
     line = {"id": new_id(), "task_name": kind, "parameters": {}}
     if kind in ("plain", "long", "unique", "delayed", "ranked", "expiring"):
         line["task_name"] = "plain"
         line["parameters"] = {"seconds": round(draw.uniform(*{
-            "plain": (0, 0.3), "long": (0.5, 6), "unique": (0, 1)}.get(kind, (0, 0.1))), 3)}
+            "plain": (0, 0.3), "long": (0.5, 7), "unique": (0, 1)}.get(kind, (0, 0.1))), 3)}
     if kind == "unique":
         line["unique_key"] = "key-%d" % draw.randrange(6)
     elif kind == "delayed":

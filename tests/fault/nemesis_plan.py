@@ -15,7 +15,7 @@ WEIGHTS = {
     "kill_runner": 14, "stop_runner": 6, "kill_supervisor": 5, "stop_supervisor": 4,
     "kill_group": 4, "stop_group": 4, "terminate": 5, "reload": 7, "kill_client": 6,
     "redis_proxy": 10, "postgres_proxy": 10, "flush": 5, "redis_crash": 4, "postgres_crash": 4,
-    "scripts_flush": 2, "partition": 12, "outage": 8,
+    "scripts_flush": 2, "partition": 16, "outage": 8,
 }
 MODES = ["delay", "black_hole", "to_server_only", "to_client_only", "freeze", "cut", "cut_after",
          "refuse", "swallow"]
@@ -53,7 +53,7 @@ def _draw_fault(draw, at, verb, workers, runners):
                          "swallow": draw.randrange(1, 6)}.get(mode))
     elif verb == "partition":
         # one worker loses both stores until others have taken its tasks; then what it had sent arrives
-        seconds = draw.uniform(LEASE + 1, LEASE + 5)
+        seconds = draw.uniform(LEASE + 1.5, LEASE + 6)
     elif verb == "outage":
         # Postgres is away for all, and comes back for one after the other
         victim, seconds = ("all",), draw.uniform(LEASE, LEASE + 2)
