@@ -15,7 +15,7 @@ WEIGHTS = {
     "kill_runner": 14, "stop_runner": 6, "kill_supervisor": 5, "stop_supervisor": 4,
     "kill_group": 4, "stop_group": 4, "terminate": 5, "reload": 7, "kill_client": 6,
     "redis_proxy": 10, "postgres_proxy": 10, "flush": 5, "redis_crash": 4, "postgres_crash": 4,
-    "scripts_flush": 2, "partition": 16, "outage": 8,
+    "scripts_flush": 2, "partition": 16, "outage": 14,
 }
 MODES = ["delay", "black_hole", "to_server_only", "to_client_only", "freeze", "cut", "cut_after",
          "refuse", "swallow"]
