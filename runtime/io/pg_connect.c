@@ -18,8 +18,10 @@
 #include "base/mem.h"
 #include "io/pg_private.h"
 
-#define CONNECT_US         INT64_C(10000000)
-#define CONNECT_SEVERAL_US INT64_C(5000000) /* per attempt, when there is another host to try */
+/* Whoever fell into a black hole must be out of it soon: with the back-off, a server is found again
+ * within 5 s of its return. Several hosts share one attempt. */
+#define CONNECT_US         INT64_C(3000000)
+#define CONNECT_SEVERAL_US INT64_C(5000000)
 #define OPTIONS_MAX        64
 
 struct options {

@@ -389,7 +389,9 @@ static bool child_become_user(const struct proc_options *options)
     return setgroups(0, NULL) == 0 && setgid(options->gid) == 0 && setuid(options->uid) == 0;
 }
 
-/* After the change of user, which clears it. A parent that was gone before is seen by getppid. */
+/* Done first of all: whoever kills a tree stops it before, and may die between the two; a child
+ * that is not tied by then would stay, stopped for ever. Done again after a change of user, which
+ * clears it. A parent that was gone before is seen by getppid. */
 static bool child_tie_to_parent(const struct launch *launch)
 {
     int signal = launch->options->death_signal;
@@ -403,13 +405,16 @@ static _Noreturn void child_run(struct launch *launch)
 {
     static char *const no_environment[] = { NULL };
     const struct proc_options *options = launch->options;
+    if (!child_tie_to_parent(launch)) child_fail(launch, STEP_DEATH_SIGNAL);
     child_reset_signals();
     if (!options->same_session && setsid() < 0) child_fail(launch, STEP_SESSION);
     if (!child_place_descriptors(launch)) child_fail(launch, STEP_DESCRIPTORS);
     stack_restore();
     if (!child_limit_all(&options->limits)) child_fail(launch, STEP_LIMITS);
     if (!child_become_user(options)) child_fail(launch, STEP_USER);
-    if (!child_tie_to_parent(launch)) child_fail(launch, STEP_DEATH_SIGNAL);
+    if (options->uid != (uid_t)-1 && !child_tie_to_parent(launch)) {
+        child_fail(launch, STEP_DEATH_SIGNAL);
+    }
     if (options->cwd != NULL && chdir(options->cwd) != 0) child_fail(launch, STEP_DIRECTORY);
     execve(launch->file, (char *const *)options->argv,
            options->env != NULL ? (char *const *)options->env : no_environment);

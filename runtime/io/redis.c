@@ -22,7 +22,7 @@
 #include "io/redis_private.h"
 
 #define BACK_OFF_FIRST_US 50000
-#define BACK_OFF_MOST_US  2000000
+#define BACK_OFF_MOST_US  1000000
 #define STABLE_AFTER_US   2000000 /* a connection that lasted so long begins the back-off anew */
 #define PING_WITHIN_US    4000000
 

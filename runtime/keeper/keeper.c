@@ -1,9 +1,11 @@
 /* keeper.c: election and the rounds of duties.
  *
  *   every second    beat; as leader: epoch, pulse
- *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues
+ *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues; also when Redis
+ *                   is reachable again
  *   every hour      partitions ahead, pruning
  *   at run_at       push what became due
+ *
  * Leadership is a row whose counter must move; who sees it still for 4 s on its own clock takes it
  * by compare-and-set on that counter. */
 #include <jansson.h>
@@ -176,7 +178,10 @@ static void duties(struct keeper *keeper)
     int64_t now_us = clock_boot_us();
     pulse_beat(keeper);
     ask_epoch(keeper);
-    if (now_us - keeper->round_us >= ROUND_US) {
+    bool up = broker_is_up(keeper->broker);
+    bool is_back = up && !keeper->broker_was_up; /* what was submitted meanwhile has no hint */
+    keeper->broker_was_up = up;
+    if (is_back || now_us - keeper->round_us >= ROUND_US) {
         keeper->round_us = now_us;
         round_of_duties(keeper);
     }

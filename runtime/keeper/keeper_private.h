@@ -53,6 +53,7 @@ struct keeper {
     char next_epoch[IDENT_TEXT_SIZE];    /* of the full reconcile */
     bool epoch_asked, reconciling;
     int64_t round_us, unknown_us, hour_us; /* when they were last begun */
+    bool broker_was_up;                    /* at the last beat as leader */
     int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
     int32_t full_priority; /* of the full reconcile: 10 down to 0 */

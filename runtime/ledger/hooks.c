@@ -7,8 +7,9 @@
 static const struct pg_statement TAKE = {
     "hooks_take",
     "WITH m AS MATERIALIZED ("
-    " SELECT h.* FROM hooks_owed h WHERE h.name = ANY ($2) AND NOT EXISTS ("
-    "  SELECT FROM workers w WHERE w.incarnation = h.owner AND w.state = 'alive')"
+    " SELECT h.* FROM hooks_owed h WHERE h.name = ANY ($2) AND ($4 AND h.owner = $1"
+    "  OR NOT EXISTS (SELECT FROM workers w"
+    "   WHERE w.incarnation = h.owner AND w.state = 'alive'))"
     " ORDER BY h.id LIMIT $3 FOR UPDATE OF h SKIP LOCKED), "
     "u AS ("
     " UPDATE hooks_owed h SET owner = $1 FROM m"
@@ -38,12 +39,14 @@ static const struct pg_statement DONE = {
 /* clang-format on */
 
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
-                       const char *const *names, int32_t max, ledger_json_fn *done, void *arg)
+                       const char *const *names, int32_t max, bool again, ledger_json_fn *done,
+                       void *arg)
 {
     struct call *call = call_json(ledger, done, arg);
     pg_uuid(&call->params, incarnation);
     put_texts(&call->params, names);
     pg_int4(&call->params, max);
+    pg_bool(&call->params, again);
     call_send(call, &TAKE);
 }
 

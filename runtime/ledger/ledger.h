@@ -188,11 +188,13 @@ void ledger_finish(struct ledger *ledger, const struct ident *incarnation,
 
 /* ---- hooks owed ---- */
 /* Takes up to max marks that nobody alive owns and whose task is in names; owner becomes this
- * incarnation. JSON array
+ * incarnation. again: an earlier try had no answer and may have taken some, so the incarnation's
+ * own count too (those whose hook runs at the moment included: at least once). JSON array
  * [{id, attempt, event, name, queue, priority, failures, max_attempts, created_at, parameters,
  * result, error, round}], times as microseconds. */
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
-                       const char *const *names, int32_t max, ledger_json_fn *done, void *arg);
+                       const char *const *names, int32_t max, bool again, ledger_json_fn *done,
+                       void *arg);
 /* Clears one mark, the oldest: after several rounds without a start there may be one of each. */
 void ledger_hook_done(struct ledger *ledger, const struct ident *id, int32_t attempt,
                       const char *event, ledger_done_fn *done, void *arg);

@@ -29,6 +29,7 @@ static void on_hook_progress(void *arg, struct run *run, double percent, const c
 static void on_hook_ended(void *arg, struct run *run, const struct run_ended *ended);
 static void clear_mark(struct hook *hook);
 static void on_cleared(void *arg, int64_t count, bool unknown, const struct err *err);
+static void ask_for_marks(struct runner *runner, bool again);
 static void on_taken(void *arg, const char *json, size_t len, const struct err *err);
 static void start_taken(struct runner *runner, const json_t *mark);
 
@@ -130,17 +131,29 @@ static void on_cleared(void *arg, int64_t count, bool unknown, const struct err 
 
 void hooks_take(struct runner *runner)
 {
+    if (!runner->hooks_asked) ask_for_marks(runner, false);
+}
+
+static void ask_for_marks(struct runner *runner, bool again)
+{
+    runner->hooks_asked = true;
     size_t count = generation_count(runner->generation);
     const char **names = xcalloc(count + 1, sizeof *names);
     for (size_t i = 0; i < count; i++) names[i] = generation_at(runner->generation, i)->name;
-    ledger_hooks_take(runner->starts, &runner->incarnation, names, HOOKS_TAKEN, on_taken, runner);
+    ledger_hooks_take(runner->starts, &runner->incarnation, names, HOOKS_TAKEN, again, on_taken,
+                      runner);
     free(names);
 }
 
 static void on_taken(void *arg, const char *json, size_t len, const struct err *err)
 {
     struct runner *runner = arg;
-    if (err) return; /* they stay; the next heartbeat says so again */
+    runner->hooks_asked = false;
+    if (err) {
+        /* It may have taken some: they are mine then, and no heartbeat speaks of them again. */
+        if (err->code == ERR_STORE && !runner->draining) ask_for_marks(runner, true);
+        return;
+    }
     json_t *marks = params_load(json, len);
     size_t index;
     json_t *mark;

@@ -48,6 +48,7 @@ struct runner {
     struct list open_slots; /* struct slot.node: every start that is not settled */
     int32_t running;        /* slots whose run has not ended */
     int32_t hooks;          /* hooks that run now */
+    bool hooks_asked;       /* for marks that nobody alive owns, without an answer yet */
     int64_t done;           /* starts that ended, ever */
     struct batch logs;
     size_t log_bytes; /* not yet in the ledger, of all slots */

@@ -371,7 +371,7 @@ static void each_round_that_ends_unknown_owes_its_hook(void **state)
     AWAIT(ledger_retry(ledger_a, &id, 1, on_operate, NULL));
     AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
     assert_int_equal(answer.count, 1);
-    AWAIT(ledger_hooks_take(ledger_a, &one, lost, 10, on_json, NULL));
+    AWAIT(ledger_hooks_take(ledger_a, &one, lost, 10, false, on_json, NULL));
     assert_string_equal(field("0,event"), "failure");
     assert_string_equal(field("1,event"), "failure");
     AWAIT(ledger_hook_done(ledger_a, &id, 0, "failure", on_plain, NULL));
@@ -389,18 +389,18 @@ static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
     finish.hook = "failure";
     finish_one(&one, &finish);
     const char *const greet[] = { "greet", NULL }, *const other[] = { "other", NULL };
-    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, false, on_json, NULL));
     assert_string_equal(answer.json, "[]"); /* one is alive and runs it */
     release(one, nobody, false);
-    AWAIT(ledger_hooks_take(ledger_a, &two, other, 10, on_json, NULL));
+    AWAIT(ledger_hooks_take(ledger_a, &two, other, 10, false, on_json, NULL));
     assert_string_equal(answer.json, "[]");
-    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, false, on_json, NULL));
     assert_string_equal(field("0,id"), text_of(id));
     assert_string_equal(field("0,event"), "failure");
     assert_string_equal(field("0,error,message"), "boom");
     assert_string_equal(field("0,failures"), "1");
     assert_string_equal(field("0,parameters,message"), "hi");
-    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, on_json, NULL));
+    AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, false, on_json, NULL));
     assert_string_equal(answer.json, "[]");
     AWAIT(ledger_hook_done(ledger_a, &id, 1, "failure", on_plain, NULL));
     assert_int_equal(answer.count, 1);
