@@ -19,7 +19,7 @@ MUSTUSE bool duration_parse(const char *text, int64_t *us, struct err *err);
  * text. */
 char *duration_text(int64_t us);
 
-#define TIME_TEXT_SIZE 32
+#define TIME_TEXT_SIZE 80 /* for any year that fits an int: the compiler cannot know better */
 /* RFC 3339 UTC with milliseconds: 2026-11-24T08:00:00.000Z */
 void time_text(int64_t wall_us, char out[TIME_TEXT_SIZE]);
 /* RFC 3339 with zone, or `YYYY-MM-DD[ T]HH:MM[:SS[.fff]]` without one in local time. */
