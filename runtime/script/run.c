@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/interrupt.h"
@@ -164,6 +165,7 @@ static int resume_slice(struct run *run, int count, bool *was_interrupted)
     process.running = run;
     int64_t from = clock_boot_us();
     interrupt_enter(run->L, &run->claim, run_limit_us(run));
+    (void)fault_here_for("run_resume", run->name);
     int status = lua_resume(run->L, count);
     *was_interrupted = interrupt_leave(run->L);
     int64_t to = clock_boot_us();
