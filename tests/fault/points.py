@@ -214,7 +214,8 @@ class Session:
             if "task_id" in answer:
                 self.accepted[answer["task_id"]] = line
             else:
-                self.refused.append(answer)
+                self.refused.append(answer)  # before the first load nobody knows the tasks
+                self.asked["submit"] = time.monotonic() + 0.6
 
     def _line(self, name, **parameters):
         return {"id": new_id(), "task_name": name, "parameters": parameters}
