@@ -25,6 +25,7 @@ from nemesis_watch import Watch
 from nemesis_world import ALLOWED_ENDS, World
 
 DRAIN_SECONDS = 60
+HINT_SECONDS = 25
 CRASHES = re.compile(r"ended by signal (?:4|6|7|8|11)\b|AddressSanitizer|runtime error|Assertion")
 
 
@@ -85,7 +86,23 @@ class Round:
                                    DRAIN_SECONDS)
         self.drain_seconds = time.monotonic() - began
         if not done:
-            self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed" % DRAIN_SECONDS))
+            self.broken.append(Broken("I7", "-", "not all is final %d s after all is healed\n%s" % (
+                DRAIN_SECONDS, self._state())))
+        # Hints of what has ended go when a lease on them is over and somebody claims them again.
+        elif not self._wait(lambda: not place._hints_left(), HINT_SECONDS):
+            self.broken.append(Broken("left", "-", "hints of ended tasks stay:\n" + self._state()))
+
+    def _state(self):
+        """Who leads, who lives, what waits where: for a system that stands still."""
+        place, lines = self.world.place, []
+        for query in ("SELECT * FROM keeper", "SELECT incarnation, supervisor, name, state, heartbeat FROM workers"
+                      " WHERE state = 'alive'", "SELECT queue, status, starts, run_at > created_at AS later, count(*)"
+                      " FROM active GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10"):
+            lines += ["    %s" % (row,) for row in place.psql(query)]
+        for key in sorted(place.redis("KEYS", "{%s}:*" % place.namespace)):
+            lines.append("    Redis %s: %s" % (key.decode(), place.redis("TYPE", key).decode()))
+        lines.append("    epoch %s" % place.redis("GET", "{%s}:epoch" % place.namespace))
+        return "\n".join(lines)
 
     def _leave(self):
         self.watch.stop()

@@ -1,8 +1,9 @@
 """Looks at the stores while the nemesis is at work: what must hold at every moment.
 
 I6 no running row whose owner is dead for longer than lease + sweep; I7 no due task waits 10 s while
-a slot is free; I8 each hint names a known task and no start that has not been. I6 and I7 speak of a
-system that is well: they count only what was seen while nothing was wrong.
+a slot is free and a living worker carries its name; I8 each hint names a known task and no start
+that has not been. I6 and I7 speak of a system that is well: they count only what was seen while
+nothing was wrong.
 """
 
 import threading
@@ -24,6 +25,7 @@ JOIN workers w ON w.incarnation = a.owner WHERE a.status = 1 AND w.state <> 'ali
 DUE = """
 SELECT a.id, a.starts FROM active a JOIN queues q ON q.name = a.queue AND NOT q.paused
 WHERE a.status IN (0, 2) AND a.run_at <= now() AND a.cancel_at IS NULL
+  AND EXISTS (SELECT FROM workers w WHERE w.state = 'alive' AND a.name = ANY (w.carries))
   AND (SELECT count(*) FROM active WHERE status = 1)
     < (SELECT sum(slots) FROM workers WHERE state = 'alive' AND supervisor IS NOT NULL)
 """

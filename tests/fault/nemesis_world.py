@@ -39,7 +39,7 @@ class World:
         self.began = self.calm_since = time.monotonic()
 
     def env_of(self, party):
-        return {**self.proxies[party].env, "CTUTOR_LEASE": self.lease, "CTUTOR_GRACE": "3s"}
+        return {**self.proxies[party].env, "CTUTOR_LEASE": self.lease, "CTUTOR_GRACE": "3s", "CTUTOR_LOG": os.environ.get("CTUTOR_LOG", "info")}
 
     def close(self):
         self.place.close()
@@ -109,6 +109,9 @@ class World:
             proxies.heal()
         for index in range(len(self.workers)):
             self.down_until[index] = 0
+        self._write_changed("mend")
+        for index in range(len(self.workers)):
+            self._signal(self.group(index)[:1], signal.SIGHUP)
         self.note("all is healed")
 
     def _do_kill_runner(self, fault):
@@ -139,14 +142,17 @@ class World:
         self._signal(self.group(fault.victim[0])[:1], signal.SIGTERM)
 
     def _do_reload(self, fault):
+        self._write_changed(fault.detail)
+        self._signal(self.group(fault.victim[0])[:1], signal.SIGHUP)
+
+    def _write_changed(self, how):
         self.versions += 1
         path = os.path.join(self.place.tasks_dir, CHANGED)
         shutil.copyfile(os.path.join(TASKS, CHANGED), path + ".new")
         with open(path + ".new", "a") as file:
             file.write({"change": "-- version %d\n" % self.versions, "mend": "",
-                        "break": "version %d" % self.versions}[fault.detail])
+                        "break": "version %d" % self.versions}[how])
         os.rename(path + ".new", path)
-        self._signal(self.group(fault.victim[0])[:1], signal.SIGHUP)
 
     def _do_kill_client(self, fault):
         self.kill_client(fault.seconds)

@@ -69,7 +69,7 @@ class Audit(CareTest):
                 while time.monotonic() < until:
                     self.audit(0)
                     rounds += 1
-                    os.kill(worker.runners()[0], signal.SIGKILL)
+                    os.kill(wait_until(worker.runners)[0], signal.SIGKILL)
                 self.assertGreater(rounds, 3)
             finally:
                 stopped.set()

@@ -248,7 +248,7 @@ class ReloadTest(JourneyTest):
             checker = wait_until(lambda: self.checkers(worker), 10)
             self.place.task("again", answers(7))
             worker.signal(signal.SIGHUP)
-            wait_until(lambda: self.place.run("submit", "again").status == 0, 15)
+            wait_until(lambda: self.place.run("submit", "again", "--wait").status == 0, 15)
             self.assertNotEqual(self.checkers(worker), checker)
 
     def checkers(self, worker):
