@@ -46,6 +46,12 @@ class Points(unittest.TestCase):
                 met.add((words[0], words[-1], words[1]))
         self.assertEqual(met, wanted)
 
+    def test_every_race_of_a_point_is_in_the_docs(self):
+        with open(os.path.join(ctutor.ROOT, "docs", "reliability.md")) as file:
+            rows = set(re.findall(r"^\| (\d+) \|", file.read(), re.M))
+        for point in points.table():
+            self.assertLessEqual(set(point["races"].split()), rows, point["name"])
+
     def test_every_point_is_in_the_code(self):
         text = ""
         for folder in ("runtime", "bindings"):
