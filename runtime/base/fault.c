@@ -13,7 +13,7 @@
 
 #include "base/mem.h"
 
-#define ORDERS_MAX 128
+#define ORDERS_MAX 1024
 #define POINTS_MAX 128
 #define LINE_SIZE  120
 

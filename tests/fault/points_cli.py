@@ -14,7 +14,7 @@ import time
 
 import ctutor
 from nemesis_clients import new_id
-from points import Orders, table
+from points import FULL, Orders, table
 
 TASK = 'return { params = { seconds = "number" }, execute = function(ctx, p) ctx.sleep(p.seconds) return ctx.attempt end }'
 ALLOCATIONS_MOST = 400  # of one submit
@@ -179,7 +179,7 @@ class Commands:
 
     def _run_out_of_memory(self, point):
         """The k-th allocation behind the point fails, until there is none left that may."""
-        numbers = range(1, ALLOCATIONS_MOST) if os.environ.get("CTUTOR_POINTS_FULL") else SOME
+        numbers = range(1, ALLOCATIONS_MOST) if FULL else SOME
         for number in numbers:
             task_id = new_id()
             status, _, err, _ = self.armed("%s alloc after %d" % (point, number), "submit", "--bulk", "-",
