@@ -99,10 +99,10 @@ def orders_of(points, roles, actions, only=()):
 
 
 class Session:
-    def __init__(self, roles, actions, only=(), but=(), runners=1, extra=()):
-        self.orders_wanted = [line for line in orders_of(table(), roles, actions, only)
-                              if line.split()[0] not in but]
-        self.extra = list(extra)
+    def __init__(self, roles, actions, only=(), among=lambda point: True, runners=1, extra=(), mortal=True):
+        """among: which points; extra: orders that make others possible; mortal: somebody may die."""
+        self.orders_wanted = [line for line in orders_of(table(), roles, actions, only) if among(line.split()[0])]
+        self.extra, self.mortal = list(extra), mortal
         self.runners = runners
         self.draw = random.Random(1)
         self.accepted, self.refused, self.broken = {}, [], []
@@ -165,6 +165,10 @@ class Session:
             self._keep_workers()
             self._notice()
             time.sleep(0.1)
+
+        if not self.mortal:  # then nothing was given back either
+            rows = self.place.psql("SELECT id, attempt, ended, error FROM attempts WHERE ended IN ('lost', 'released') LIMIT 5")
+            self.broken += [Broken("I3", row[0], "nobody died: %s" % (row,)) for row in rows]
 
     def _keep_workers(self):
         for index, worker in enumerate(self.workers):
@@ -326,14 +330,21 @@ class Session:
         return "\n".join(parts)
 
 
-# finish_look is only asked after a finish without an answer, hooks_take for marks of the dead: more
-# of both.
-CAUSES = ("finish_success_done lose times 30 in runner", "hook_run kill times 5 in runner")
+# finish_look is only asked after a finish without an answer, hooks_take for marks of the dead.
+LOSSES = ("finish_success_done lose times 30 in runner",)
+DEATHS = ("hook_run kill after 2 times 12 in runner",)
+
+
+def is_take(point):
+    return point.startswith("hooks_take")
+
 
 SESSIONS = {
-    "runner_kill": lambda only: Session({"runner"}, MORTAL, only, runners=2, extra=CAUSES),
-    "runner_stop": lambda only: Session({"runner"}, ("stop",), only, runners=4, extra=CAUSES),
-    "runner_fail": lambda only: Session({"runner"}, ("error", "lose"), only, runners=1, extra=CAUSES),
+    "runner_kill": lambda only: Session({"runner"}, MORTAL, only, runners=2, extra=LOSSES + DEATHS),
+    "runner_stop": lambda only: Session({"runner"}, ("stop",), only, runners=4, extra=LOSSES + DEATHS),
+    "runner_fail": lambda only: Session({"runner"}, ("error", "lose"), only, lambda point: not is_take(point),
+                                        extra=LOSSES, mortal=False),
+    "runner_take": lambda only: Session({"runner"}, ("error", "lose"), only, is_take, extra=DEATHS),
     "supervisor_kill": lambda only: Session({"supervisor", "checker"}, MORTAL, only),
     "supervisor_stop": lambda only: Session({"supervisor"}, ("stop",), only),
     "supervisor_fail": lambda only: Session({"supervisor"}, ("error", "lose"), only),
