@@ -96,7 +96,7 @@ static void take_hint(struct claim_call *call, const struct redis_reply *queue,
 static bool take_queue(struct claim_call *call, struct redis_reply *const *group)
 {
     const struct redis_reply *queue = group[0], *taken = group[1], *starts = group[2];
-    if (is_odd(queue, REDIS_TEXT) || queue->len > QUEUE_NAME_MAX || is_odd(taken, REDIS_ARRAY) ||
+    if (is_odd(queue, REDIS_TEXT) || queue->len > HINT_QUEUE_MAX || is_odd(taken, REDIS_ARRAY) ||
         is_odd(starts, REDIS_ARRAY) || taken->count != 2 * starts->count)
         return false;
     for (size_t i = 0; i < starts->count; i++) {

@@ -38,6 +38,14 @@ void args_kin(struct args *args, uint64_t kin)
     args_add(args, text, (size_t)snprintf(text, sizeof text, "-%" PRIx64, kin));
 }
 
+void args_moved(struct args *args, const char *queue)
+{
+    size_t len = strlen(queue) + 1;
+    buf_add_char(&args->bytes, '>');
+    buf_add(&args->bytes, queue, len - 1);
+    buf_add(&args->lens, &len, sizeof len);
+}
+
 void args_send(struct args *args, struct redis *redis, struct redis_script *script, const char *key,
                redis_done_fn *done, void *arg)
 {

@@ -119,6 +119,8 @@ void broker_settle(struct broker *broker, const struct broker_settle *settles, s
         args_ident(&args, &settle->token);
         if (settle->drop)
             args_text(&args, "");
+        else if (settle->move_to)
+            args_moved(&args, settle->move_to);
         else if (settle->not_mine)
             args_kin(&args, settle->not_mine);
         else

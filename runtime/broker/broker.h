@@ -4,6 +4,7 @@
  * Keys, all with the hash tag {ns} so that they share one slot:
  *   {ns}:q:QUEUE  zset    member = 16 id bytes, score = (10 - priority) * 2^42 + ready time in ms:
  *                         rank order, best first; ties by id
+ *   {ns}:q:QUEUE/isolated zset    the same for tasks that run in processes of their own
  *   {ns}:starts   hash    16 id bytes -> starts, only where starts > 0 (a fresh task has no entry)
  *   {ns}:claimed  hash    16 id bytes -> 16 token bytes, score, ':', queue: a hint that a runner
  *                         holds or, under a token of zeros, one put back with a not-before
@@ -13,12 +14,14 @@
  *                         this kin (who carry the same names) pass over, for they are not theirs
  *   {ns}:queues   set     names of queues that hold or held hints
  *   {ns}:paused   set     names (a copy of the ledger's, so that claims need not ask it)
- *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share)
+ *   {ns}:runners  zset    incarnation bytes, score = ms of the last claim (fair share);
+ *                         {ns}:runners/isolated of those that claim from isolated lists
  *   {ns}:epoch    string  written by the keeper; missing or different = Redis lost data
  *   {ns}:next     string  the epoch of a full reconcile that is under way
  *
  * Channels:
  *   {ns}:wake     a queue got hints; payload: its name
+ *   {ns}:wake-isolated  the same of isolated lists
  *   {ns}:keeper   payload: microseconds of the earliest run_at
  *   {ns}:cancel   payload: a task's id, 36 characters
  *   {ns}:events   payload: NDJSON lines, see broker_publish_events
@@ -51,7 +54,13 @@ struct broker_hooks {
     void (*cancel)(void *arg, const struct ident *id);
     void (*event)(void *arg, const char *line, size_t len); /* one JSON line */
 };
-enum broker_channel { BROKER_WAKE = 1, BROKER_KEEPER = 2, BROKER_CANCEL = 4, BROKER_EVENTS = 8 };
+enum broker_channel {
+    BROKER_WAKE = 1,
+    BROKER_KEEPER = 2,
+    BROKER_CANCEL = 4,
+    BROKER_EVENTS = 8,
+    BROKER_WAKE_ISOLATED = 16
+};
 
 struct broker *broker_new(struct loop *loop, const struct redis_target *target,
                           const char *namespace, const struct broker_hooks *hooks);
@@ -64,8 +73,9 @@ void broker_rebuild(struct broker *broker, const char *why);
 typedef void broker_done_fn(void *arg, const struct err *err);
 
 /* Push hints (any queues, at least one; a thousand at a time) and publish one wake per queue and
- * thousand. A push replaces an older hint of the id; one that is claimed with the same or later
- * starts is left alone. done may be NULL. hints are copied. */
+ * thousand. A push replaces an older hint of the id, also one in the queue's other list
+ * (isolated or not); one that is claimed with the same or later starts is left alone. done may be
+ * NULL. hints are copied. */
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg);
 
@@ -77,7 +87,7 @@ void broker_push(struct broker *broker, const struct hint *hints, size_t count,
 struct broker_claim {
     const struct ident *incarnation;
     const struct ident *token; /* fresh per call */
-    const char *const *queues; /* NULL-terminated */
+    const char *const *queues; /* NULL-terminated; all isolated lists or none */
     int32_t max;
     uint64_t kin; /* the same for all who carry the same names */
 };
@@ -95,13 +105,14 @@ void broker_claim(struct broker *broker, const struct broker_claim *claim, broke
 /* Settle claimed hints (1 to 1000), touching only those still held under this token: drop = true
  * forgets the hint (started, or stale); drop = false puts it back, to be seen again after
  * not_before_us from now (not due, paused); not_mine: puts it back for others to claim at once, and
- * this kin passes it over for 4 s. */
+ * this kin passes it over for 4 s; move_to: it goes into that list, at its old rank. */
 struct broker_settle {
     struct ident id;
     struct ident token;
     bool drop;
     int64_t not_before_us;
-    uint64_t not_mine; /* a kin; 0: none */
+    uint64_t not_mine;   /* a kin; 0: none */
+    const char *move_to; /* or NULL */
 };
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
                    broker_done_fn *done, void *arg);

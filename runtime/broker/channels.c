@@ -15,6 +15,7 @@ static const struct {
     { BROKER_KEEPER, "keeper" },
     { BROKER_CANCEL, "cancel" },
     { BROKER_EVENTS, "events" },
+    { BROKER_WAKE_ISOLATED, "wake-isolated" },
 };
 
 static void on_subscribed(void *arg);
@@ -54,7 +55,7 @@ static void tell_keeper(struct broker *broker, int64_t run_at_us)
 static void on_subscribed(void *arg)
 {
     struct broker *broker = arg;
-    if (broker->channels & BROKER_WAKE) tell_wake(broker, NULL);
+    if (broker->channels & (BROKER_WAKE | BROKER_WAKE_ISOLATED)) tell_wake(broker, NULL);
     if (broker->channels & BROKER_KEEPER) tell_keeper(broker, 0);
 }
 
@@ -78,7 +79,7 @@ static void on_message(void *arg, const char *channel, size_t channel_len, const
     size_t prefix = strlen(broker->key) + 1;
     const char *name = channel_len > prefix ? channel + prefix : "";
     struct ident id;
-    if (strcmp(name, "wake") == 0)
+    if (strcmp(name, "wake") == 0 || strcmp(name, "wake-isolated") == 0)
         tell_wake(broker, text);
     else if (strcmp(name, "keeper") == 0)
         tell_keeper(broker, strtoll(text, NULL, 10));

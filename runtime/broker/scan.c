@@ -61,7 +61,7 @@ static bool is_page(const struct redis_reply *reply)
 static void read_held(struct redis_reply *const *fields, struct broker_held *out)
 {
     struct hint *hint = &out->hint;
-    size_t len = fields[2]->len < QUEUE_NAME_MAX ? fields[2]->len : QUEUE_NAME_MAX;
+    size_t len = fields[2]->len < HINT_QUEUE_MAX ? fields[2]->len : HINT_QUEUE_MAX;
     memcpy(hint->queue, fields[2]->text, len);
     hint->starts = (int32_t)strtol(fields[1]->text, NULL, 10);
     out->comes_back = fields[3]->text[0] == '1';

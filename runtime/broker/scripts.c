@@ -14,6 +14,15 @@
     "local starts_key, claimed_key, lease_key = ns..':starts', ns..':claimed', ns..':lease'\n"     \
     "local queues_key = ns..':queues'\n"                                                           \
     "local function queue_key(queue) return ns..':q:'..queue end\n"                                \
+    "local isolated = '/isolated'\n"                                                               \
+    "local function base_of(queue) return (string.gsub(queue, isolated..'$', '')) end\n"           \
+    "local function twin_of(queue)\n"                                                              \
+    "  local base = base_of(queue)\n"                                                              \
+    "  return base == queue and queue..isolated or base\n"                                         \
+    "end\n"                                                                                        \
+    "local function wake(queue)\n"                                                                 \
+    "  call('PUBLISH', ns..(base_of(queue) == queue and ':wake' or ':wake-isolated'), queue)\n"    \
+    "end\n"                                                                                        \
     "local function skip_key(kin) return ns..':skip:'..string.sub(kin, 2) end\n"                   \
     "local function now_ms()\n"                                                                    \
     "  local time = call('TIME')\n"                                                                \
@@ -43,35 +52,41 @@ struct redis_script script_push = {
     "for i = 1, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end\n"
     "local had = call('HMGET', starts_key, unpack(ids))\n"
     "local held = call('HMGET', claimed_key, unpack(ids))\n"
-    "local queues, order = {}, {}\n"
+    "local queues, order, moved = {}, {}, {}\n"
     "local freed, fresh, started = {}, {}, {}\n"
     "for n, id in ipairs(ids) do\n"
     "  local at = n * 4 - 3\n"
     "  local starts, queue = ARGV[at + 1], ARGV[at + 3]\n"
     "  local adds = queues[queue]\n"
     "  if not adds then\n"
-    "    call('ZCARD', queue_key(queue))\n"
+    "    call('ZCARD', queue_key(queue)) call('ZCARD', queue_key(twin_of(queue)))\n"
     "    adds = {} queues[queue] = adds order[#order + 1] = queue\n"
+    "    moved[queue] = {}\n"
     "  end\n"
     "  local older, newer = tonumber(had[n] or 0), tonumber(starts)\n"
     "  local keep = false\n"
     "  if held[n] then keep = older >= newer\n"
     /* A count left behind without its hint says nothing: only a hint that waits outranks. */
-    "  elseif older > newer then keep = call('ZSCORE', queue_key(queue), id) end\n"
+    "  elseif older > newer then\n"
+    "    keep = call('ZSCORE', queue_key(queue), id) or call('ZSCORE', queue_key(twin_of(queue)), "
+    "id)\n"
+    "  end\n"
     "  if not keep then\n"
     "    if held[n] then freed[#freed + 1] = id end\n"
     "    if newer > 0 then started[#started + 1] = id started[#started + 1] = starts\n"
     "    elseif had[n] then fresh[#fresh + 1] = id end\n"
     "    adds[#adds + 1] = ARGV[at + 2] adds[#adds + 1] = id\n"
+    "    table.insert(moved[queue], id)\n"
     "  end\n"
     "end\n"
     "run('HDEL', claimed_key, freed) run('ZREM', lease_key, freed)\n"
     "run('HDEL', starts_key, fresh) run('HSET', starts_key, started)\n"
     "for _, queue in ipairs(order) do\n"
     "  if #queues[queue] > 0 then\n"
+    "    run('ZREM', queue_key(twin_of(queue)), moved[queue])\n"
     "    call('ZADD', queue_key(queue), unpack(queues[queue]))\n"
     "    call('SADD', queues_key, queue)\n"
-    "    call('PUBLISH', ns..':wake', queue)\n"
+    "    wake(queue)\n"
     "  end\n"
     "end\n"
     "return 0\n",
@@ -101,9 +116,10 @@ struct redis_script script_claim = {
     "local skips = call('ZCOUNT', skip, now, '+inf') > 0\n"
     "local paused = call('SCARD', ns..':paused') > 0\n"
     "for i = 5, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
-    "call('ZREMRANGEBYSCORE', ns..':runners', '-inf', now - 5000)\n"
-    "call('ZADD', ns..':runners', now, ARGV[1])\n"
-    "local live = call('ZCARD', ns..':runners')\n"
+    "local runners = ns..':runners'..(base_of(ARGV[5]) == ARGV[5] and '' or isolated)\n"
+    "call('ZREMRANGEBYSCORE', runners, '-inf', now - 5000)\n"
+    "call('ZADD', runners, now, ARGV[1])\n"
+    "local live = call('ZCARD', runners)\n"
     "put_back(back)\n"
     "run('HDEL', claimed_key, expired) run('ZREM', lease_key, expired)\n"
     "local function take(key, most)\n"
@@ -128,7 +144,8 @@ struct redis_script script_claim = {
     "  local queue = ARGV[i]\n"
     "  local key = queue_key(queue)\n"
     "  local waiting = call('ZCARD', key)\n"
-    "  if waiting > 0 and not (paused and call('SISMEMBER', ns..':paused', queue) == 1) then\n"
+    "  if waiting > 0\n"
+    "    and not (paused and call('SISMEMBER', ns..':paused', base_of(queue)) == 1) then\n"
     "    local share = math.min(left, math.max(1, math.ceil(waiting / live)))\n"
     "    local ids, claims, leases = {}, {}, {}\n"
     "    local taken = share > 0 and take(key, share) or {}\n"
@@ -154,7 +171,7 @@ struct redis_script script_claim = {
 };
 
 /* (id, token, "" to forget or the milliseconds until it may be seen again or the kin that shall
- * pass it over)... */
+ * pass it over or ">" and the queue that it moves to)... */
 struct redis_script script_settle = {
     .name = "settle",
     .text = PRELUDE "call('HLEN', starts_key) call('ZCARD', lease_key) call('SCARD', queues_key)\n"
@@ -169,9 +186,12 @@ struct redis_script script_settle = {
                     "  if claim and string.sub(claim, 1, 16) == token then\n"
                     "    if wait == '' then\n"
                     "      freed[#freed + 1] = id gone[#gone + 1] = id\n"
-                    "    elseif wait == '0' or string.sub(wait, 1, 1) == '-' then\n"
+                    "    elseif wait == '0' or string.find(wait, '^[->]') then\n"
                     "      local score, queue = place_of(claim)\n"
-                    "      if wait ~= '0' then\n"
+                    "      if string.sub(wait, 1, 1) == '>' then\n"
+                    "        queue = string.sub(wait, 2)\n"
+                    "        call('ZCARD', queue_key(queue)) woken[queue] = true\n"
+                    "      elseif wait ~= '0' then\n"
                     "        if not kins[wait] then call('ZCARD', skip_key(wait)) end\n"
                     "        local skips = kins[wait] or {}\n"
                     "        kins[wait] = skips woken[queue] = true\n"
@@ -194,7 +214,7 @@ struct redis_script script_settle = {
                     "  call('ZADD', skip_key(kin), unpack(skips))\n"
                     "  call('PEXPIRE', skip_key(kin), 4000)\n"
                     "end\n"
-                    "for queue in pairs(woken) do call('PUBLISH', ns..':wake', queue) end\n"
+                    "for queue in pairs(woken) do wake(queue) end\n"
                     "return 0\n",
 };
 
@@ -207,10 +227,16 @@ struct redis_script script_forget = {
     "for i = 1, #ARGV, 2 do\n"
     "  ids[#ids + 1] = ARGV[i]\n"
     "  local queue = ARGV[i + 1]\n"
-    "  if not seen[queue] then call('ZCARD', queue_key(queue)) seen[queue] = true end\n"
+    "  if not seen[queue] then\n"
+    "    call('ZCARD', queue_key(queue)) call('ZCARD', queue_key(twin_of(queue)))\n"
+    "    seen[queue] = true\n"
+    "  end\n"
     "end\n"
     "run('HDEL', claimed_key, ids) run('ZREM', lease_key, ids) run('HDEL', starts_key, ids)\n"
-    "for i = 1, #ARGV, 2 do call('ZREM', queue_key(ARGV[i + 1]), ARGV[i]) end\n"
+    "for i = 1, #ARGV, 2 do\n"
+    "  call('ZREM', queue_key(ARGV[i + 1]), ARGV[i])\n"
+    "  call('ZREM', queue_key(twin_of(ARGV[i + 1])), ARGV[i])\n"
+    "end\n"
     "return 0\n",
 };
 
@@ -233,10 +259,16 @@ struct redis_script script_present = {
 struct redis_script script_counts = {
     .name = "counts",
     .text = PRELUDE "local answer = { call('HLEN', claimed_key) }\n"
-                    "for _, queue in ipairs(call('SUNION', queues_key, ns..':paused')) do\n"
-                    "  answer[#answer + 1] = queue\n"
-                    "  answer[#answer + 1] = call('ZCARD', queue_key(queue))\n"
-                    "  answer[#answer + 1] = call('SISMEMBER', ns..':paused', queue)\n"
+                    "local seen = {}\n"
+                    "for _, list in ipairs(call('SUNION', queues_key, ns..':paused')) do\n"
+                    "  local queue = base_of(list)\n"
+                    "  if not seen[queue] then\n"
+                    "    seen[queue] = true\n"
+                    "    answer[#answer + 1] = queue\n"
+                    "    answer[#answer + 1] = call('ZCARD', queue_key(queue))\n"
+                    "      + call('ZCARD', queue_key(twin_of(queue)))\n"
+                    "    answer[#answer + 1] = call('SISMEMBER', ns..':paused', queue)\n"
+                    "  end\n"
                     "end\n"
                     "return answer\n",
 };
@@ -284,7 +316,8 @@ struct redis_script script_scan = {
 struct redis_script script_drop_queue = {
     .name = "drop queue",
     .text = PRELUDE "call('DEL', queue_key(ARGV[1]))\n"
-                    "call('SREM', queues_key, ARGV[1])\n"
+                    "call('DEL', queue_key(twin_of(ARGV[1])))\n"
+                    "call('SREM', queues_key, ARGV[1], twin_of(ARGV[1]))\n"
                     "call('ZREM', ns..':runners', ARGV[2])\n"
                     "return 0\n",
 };

@@ -13,7 +13,8 @@ extern const struct command command_tasks, command_tasks_show, command_tasks_che
 extern const struct command command_queues, command_queues_pause, command_queues_resume,
     command_workers, command_audit, command_doctor, command_prune;
 extern const struct command command_migrate, command_version, command_help, command_completion;
-extern const struct command command_internal_runner, command_internal_checker;
+extern const struct command command_internal_runner, command_internal_isolated,
+    command_internal_checker;
 
 struct command_group {
     const char *title;                    /* "Run tasks"; NULL ends the groups */

@@ -19,6 +19,15 @@ const struct command command_internal_runner = {
     .offline = true,
 };
 
+const struct command command_internal_isolated = {
+    .name = "__isolated",
+    .usage = "",
+    .summary = "a process of a worker for one task",
+    .run = run_runner,
+    .hidden = true,
+    .offline = true,
+};
+
 const struct command command_internal_checker = {
     .name = "__checker",
     .usage = "DIR TIMEOUT_US",

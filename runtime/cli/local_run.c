@@ -77,8 +77,12 @@ static int run_in(struct local_run *local, struct local_tasks *tasks)
     struct err err;
     struct app *app = local->app;
     struct generation *generation;
+    const struct definition *definition;
+    tasks->host.is_isolated = true; /* the run has this process to itself */
     if (!generation_new(&tasks->host, &tasks->outcome.snapshot, &generation, &err))
         return app_fail(app, &err);
+    definition = generation_find(generation, local->submission->name);
+    if (definition && definition->memory) generation_limit_memory(generation, definition->memory);
     proc_init(&app->loop, true);
     timer_init(&app->loop, &local->redraw, on_redraw);
     interruption_start(&app->loop, tasks->host.run_directory, on_cancel, local);

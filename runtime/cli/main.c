@@ -34,8 +34,8 @@ static const struct command *const system_care[] = { &command_queues,        &co
                                                      &command_migrate,       NULL };
 static const struct command *const program[] = { &command_help, &command_version,
                                                  &command_completion, NULL };
-static const struct command *const inner[] = { &command_internal_runner, &command_internal_checker,
-                                               NULL };
+static const struct command *const inner[] = { &command_internal_runner, &command_internal_isolated,
+                                               &command_internal_checker, NULL };
 
 const struct command_group command_groups[] = { { "Run tasks here", running },
                                                 { "One task", one_task },

@@ -22,6 +22,7 @@ static void print_task(struct app *app, const json_t *task);
 static void print_parameters(struct app *app, const json_t *schema);
 static void describe(struct buf *out, const json_t *words);
 static void add_retries(struct buf *out, const json_t *retries);
+static void add_isolation(struct buf *out, const json_t *task);
 static void add_duration(struct buf *out, const json_t *seconds);
 static void add_field(struct buf *out, const char *label, const char *text);
 
@@ -167,6 +168,9 @@ static void print_task(struct app *app, const json_t *task)
     add_retries(&text, json_object_get(task, "retries"));
     add_field(&out, "retries", buf_text(&text));
     buf_clear(&text);
+    add_isolation(&text, task);
+    add_field(&out, "process", buf_text(&text));
+    buf_clear(&text);
     workers = json_object_get(task, "workers");
     json_array_foreach((json_t *)(uintptr_t)workers, index, worker)
         buf_addf(&text, "%s%s", index ? ", " : "", json_string_value(worker));
@@ -242,6 +246,14 @@ static void add_retries(struct buf *out, const json_t *retries)
     buf_add_text(out, " to ");
     add_duration(out, json_object_get(retries, "cap"));
     if (json_is_true(json_object_get(retries, "jitter"))) buf_add_text(out, ", jitter");
+}
+
+static void add_isolation(struct buf *out, const json_t *task)
+{
+    long long memory = json_integer_value(json_object_get(task, "memory"));
+    if (!json_is_true(json_object_get(task, "isolate"))) return;
+    buf_add_text(out, "one for each run");
+    if (memory) buf_addf(out, ", %lld MiB of memory", memory >> 20);
 }
 
 /* As a task file would write it. */

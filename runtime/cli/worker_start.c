@@ -15,6 +15,7 @@ static const struct cli_option options[] = {
     { "tasks-dir", "DIR", "folder of the task files", false },
     { "processes", "N", "runner processes; default: one per core", false },
     { "concurrency", "N", "tasks that one process runs at the same time", false },
+    { "isolated", "N", "tasks in processes of their own at the same time; default: cores", false },
     { "grace", "D", "time that running tasks get to finish after SIGTERM", false },
     { "burst", NULL, "run what is due, then leave", false },
     { "name", "NAME", "name of this worker; default: host and process id", false },

@@ -27,6 +27,7 @@ enum setting {
     SET_QUEUES,
     SET_PROCESSES,
     SET_CONCURRENCY,
+    SET_ISOLATED,
     SET_NAMESPACE,
     SET_LOG,
     SET_LOG_FORMAT,

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/size.h"
 #include "base/utf8.h"
 #include "config/postgres_url.h"
 #include "config/redis_url.h"
@@ -78,20 +79,11 @@ static bool parse_int(const struct setting_info *info, const char *text, int64_t
 static bool parse_size(const struct setting_info *info, const char *text, int64_t *number,
                        struct err *err)
 {
-    const char *at = text;
     if (info->word && strcmp(text, info->word) == 0) {
         *number = -1;
         return true;
     }
-    if (take_digits(&at, number)) {
-        static const char letters[] = "KMG";
-        const char *letter = *at ? strchr(letters, *at) : NULL;
-        unsigned shift = letter ? 10 * (unsigned)(letter - letters + 1) : 0;
-        if (letter) at++;
-        bool fits = *number >= 0 && *number <= info->max >> shift;
-        *number = fits ? *number << shift : 0;
-        if (*at == '\0' && fits && *number >= info->min) return true;
-    }
+    if (size_parse(text, info->min, info->max, number)) return true;
     return err_set(err, ERR_INPUT,
                    "must be a number of bytes, also with K, M or G (1M), from %lldK to %lldM%s%s",
                    (long long)(info->min >> 10), (long long)(info->max >> 20),

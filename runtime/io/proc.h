@@ -86,3 +86,4 @@ bool proc_has_terminal(void);
 /* Boot-relative start time of a process in clock ticks (field 22 of stat), 0 when there is none:
  * with the pid it names a process for ever. */
 uint64_t proc_start_ticks(pid_t pid);
+int64_t proc_resident_bytes(pid_t pid); /* 0: unknown */

@@ -97,6 +97,17 @@ uint64_t proc_start_ticks(pid_t pid)
     return read_process(pid, &process) ? process.start_ticks : 0;
 }
 
+int64_t proc_resident_bytes(pid_t pid)
+{
+    char path[64];
+    long pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
+    if (file) fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
 /* ---- the hunt ---- */
 
 static bool look(struct hunt *hunt);

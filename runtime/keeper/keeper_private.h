@@ -17,9 +17,11 @@ struct walk {
     /* ok false: a store went away half-way. exhausted: the end was reached before pages_left was.
      */
     void (*done)(struct walk *walk, bool ok, bool exhausted);
-    struct hint *hints; /* private: of the page in hand */
-    size_t hint_count;
     int64_t next_run_at_us, now_us; /* as the last page said */
+    /* private */
+    struct hint *hints; /* of the page that was read and not yet pushed */
+    size_t hint_count;
+    bool in_hand, in_push, over, ok, exhausted;
 };
 void walk_start(struct walk *walk);
 

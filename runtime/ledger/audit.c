@@ -121,27 +121,30 @@ static const struct pg_statement UNIQUE = {
     "FROM (SELECT unnest(array_agg(a.id)) AS id, count(*) AS of FROM active a"
     "  WHERE a.unique_key IS NOT NULL GROUP BY a.name, a.unique_key HAVING count(*) > 1) u"
 };
+/* In which of its queue's two lists a hint lies is no difference: it moves when it is claimed. */
+#define IS_ASTRAY "h.queue NOT IN (t.queue, hint_queue(t.queue, t.name, ARRAY[t.name]))"
 static const struct pg_statement HINTS = {
     "audit_hints",
     "SELECT coalesce(json_agg(json_build_object('id', d.id, 'kind', d.kind, 'detail', d.detail)),"
     "  '[]')::text "
     "FROM (SELECT h.id, CASE WHEN t.id IS NULL THEN 'hint_unknown'"
     "   WHEN h.starts > coalesce(a.starts, o.attempt, 0) THEN 'hint_ahead'"
-    "   WHEN h.queue <> t.queue THEN 'hint_queue' END AS kind,"
+    "   WHEN " IS_ASTRAY " THEN 'hint_queue' END AS kind,"
     "  CASE WHEN t.id IS NULL THEN format('queue %s has a hint of it, the ledger has not', h.queue)"
     "   WHEN h.starts > coalesce(a.starts, o.attempt, 0)"
     "    THEN format('its hint says start %s, the ledger %s', h.starts,"
     "     coalesce(a.starts, o.attempt, 0))"
     "   ELSE format('its hint lies in queue %s, it belongs to %s', h.queue, t.queue) END AS detail"
     " FROM unnest($1::uuid[], $2::int4[], $3::text[]) h (id, starts, queue)"
-    " LEFT JOIN LATERAL (SELECT t.id, t.queue FROM tasks t WHERE t.id = h.id" ALONE ") t ON true"
+    " LEFT JOIN LATERAL (SELECT t.id, t.queue, t.name FROM tasks t WHERE t.id = h.id" ALONE ") t ON true"
     " LEFT JOIN LATERAL (SELECT a.starts FROM active a WHERE a.id = h.id" ALONE ") a ON true"
     " LEFT JOIN LATERAL (SELECT o.attempt FROM outcomes o WHERE o.id = h.id"
     "  AND a.starts IS NULL ORDER BY o.round DESC LIMIT 1) o ON true) d "
     "WHERE d.kind IS NOT NULL"
 };
 /* Of tasks that these workers would take if they saw a hint. */
-#define DUE_COLUMNS "a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true"
+#define DUE_COLUMNS                                                                                \
+    "a.id, a.starts, a.priority::int4, micros(a.run_at), " HINT_QUEUE("a") ", true"
 #define SERVED                                                                                     \
     "served AS MATERIALIZED (SELECT DISTINCT q.name AS queue, n.name FROM workers w"               \
     "  CROSS JOIN LATERAL unnest(w.queues) q (name) CROSS JOIN LATERAL unnest(w.carries) n (name)" \

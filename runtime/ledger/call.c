@@ -157,10 +157,17 @@ bool hint_read(const struct pg_rows *rows, int row, int column, struct hint *hin
                            .starts = pg_get_int4(rows, row, column + 1),
                            .priority = (int16_t)pg_get_int4(rows, row, column + 2),
                            .ready_us = pg_get_int8(rows, row, column + 3) };
-    size_t len;
-    const char *queue = pg_get_text(rows, row, column + 4, &len);
-    memcpy(hint->queue, queue, len <= QUEUE_NAME_MAX ? len : QUEUE_NAME_MAX);
+    hint_read_queue(rows, row, column + 4, hint);
     return pg_get_bool(rows, row, column + 5);
+}
+
+void hint_read_queue(const struct pg_rows *rows, int row, int column, struct hint *hint)
+{
+    size_t len;
+    const char *queue = pg_get_text(rows, row, column, &len);
+    if (len > HINT_QUEUE_MAX) len = HINT_QUEUE_MAX;
+    memcpy(hint->queue, queue, len);
+    hint->queue[len] = '\0';
 }
 
 void item_text(struct pg_params *params, const char *text)

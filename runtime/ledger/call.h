@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "io/pg.h"
 #include "ledger/ledger.h"
+#include "ledger/schema.h"
 
 struct call {
     struct ledger *ledger;
@@ -50,6 +51,7 @@ struct call *call_operate(struct ledger *ledger, ledger_operate_fn *operate, voi
 #define HINT_COLUMNS                                                                               \
     " id, starts, priority::int4, micros(run_at), queue, run_at <= clock_timestamp() "
 bool hint_read(const struct pg_rows *rows, int row, int column, struct hint *hint); /* gives due */
+void hint_read_queue(const struct pg_rows *rows, int row, int column, struct hint *hint);
 
 #define ARRAY_OF(params, oid, count, put_item)                                                     \
     do {                                                                                           \

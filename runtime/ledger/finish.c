@@ -119,7 +119,7 @@ static const struct pg_statement FINISH = {
     " SELECT l.id, l.round, l.starts, 'failure', l.name, NULL FROM l"
     "  JOIN catalogue c ON c.name = l.name AND c.on_failure WHERE " IS_GIVEN_UP ") "
     "SELECT l.n::int4, l.became, CASE WHEN l.became < 3 THEN l.id END, l.starts,"
-    " l.priority::int4, micros(l.run_next), l.queue, l.run_next <= clock_timestamp() FROM l"
+    " l.priority::int4, micros(l.run_next), " HINT_QUEUE("l") ", l.run_next <= clock_timestamp() FROM l"
 };
 static const struct pg_statement LOOK = {
     "finish_look",
@@ -129,7 +129,7 @@ static const struct pg_statement LOOK = {
     "WHERE o.status = f.became OR o.status = 5 AND f.became <> 3"
     " OR o.status = 4 AND f.ended = 'released' "
     "UNION ALL "
-    "SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue,"
+    "SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at), " HINT_QUEUE("a") ","
     " coalesce(a.run_at <= now(), false) "
     "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM attempts p"
     "  WHERE p.id = f.id AND p.claim_id = f.claim AND p.ended = f.ended" ALONE ") p"

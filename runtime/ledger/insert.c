@@ -61,7 +61,7 @@ static const struct pg_statement INSERT = {
     " SELECT s.id, s.name, s.queue, s.priority, s.run_at, now(), s.expires_at, s.unique_key FROM s"
     " WHERE s.is_first AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = s.id" ALONE ")"
     "  AND s.queue <> ALL (ARRAY(SELECT q.name FROM queues q WHERE q.is_full))"
-    " ON CONFLICT DO NOTHING RETURNING id, run_at), "
+    " ON CONFLICT DO NOTHING RETURNING id, run_at, queue, name), "
     "t AS ("
     " INSERT INTO tasks (id, name, queue, priority, parameters, tags, created_at, run_at,"
     "  timeout_us, retry_max, retry_backoff, retry_base_us, retry_cap_us, retry_jitter,"
@@ -73,7 +73,7 @@ static const struct pg_statement INSERT = {
     "  s.retry_cap_us, s.retry_jitter, s.max_losses, s.expires_at, s.unique_key, s.created_by,"
     "  s.schema_hash"
     " FROM s WHERE s.is_first AND (s.id IN (SELECT id FROM a)) IS TRUE) "
-    "SELECT a.id, micros(a.run_at), a.run_at <= now() FROM a"
+    "SELECT a.id, micros(a.run_at), a.run_at <= now(), " HINT_QUEUE("a") " FROM a"
 };
 /* Over the same parameters: who is in the way of each? No row: nobody any more. */
 static const struct pg_statement LOOK = {
@@ -125,7 +125,6 @@ void ledger_insert(struct ledger *ledger, const struct submission *const *submis
         insert->places[i] = pairs[i].place;
         hint->id = from->id;
         hint->priority = (int16_t)from->priority;
-        strncpy(hint->queue, from->queue, QUEUE_NAME_MAX);
     }
     put_submissions(&insert->call.params, sorted, count);
     free(pairs);
@@ -171,6 +170,7 @@ static void rows_inserted(struct insert_call *insert, const struct pg_rows *rows
         struct inserted *answer = &insert->answers[insert->places[at]];
         answer->run_at_us = answer->hint.ready_us = pg_get_int8(rows, row, 1);
         answer->due = pg_get_bool(rows, row, 2);
+        hint_read_queue(rows, row, 3, &answer->hint);
         decide(insert, at, INSERT_NEW, id);
     }
     if (insert->undecided == 0) {

@@ -28,7 +28,7 @@ static const struct pg_statement RESIGN = {
 /* After the due rows: the earliest of those that are not due yet, and the clock (due: null). */
 static const struct pg_statement DUE = {
     "due",
-    "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), a.queue, true FROM active a"
+    "(SELECT a.id, a.starts, a.priority::int4, micros(a.run_at), " HINT_QUEUE("a") ", true FROM active a"
     " WHERE (a.run_at, uuid_send(a.id)) >"
     "   ('epoch'::timestamptz + $1 * interval '1 microsecond', uuid_send($2))"
     "  AND a.run_at <= CASE WHEN $4 > 0"

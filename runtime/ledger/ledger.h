@@ -106,12 +106,19 @@ struct start_request {
     int32_t starts;
     struct ident claim;
 };
-enum start_verdict { START_STARTED, START_NOT_DUE, START_NOT_MINE, START_STALE };
+enum start_verdict {
+    START_STARTED,
+    START_NOT_DUE,
+    START_NOT_MINE,
+    START_STALE,
+    START_ELSEWHERE /* its hint belongs into the list `queue`: the task runs isolated, or does so
+                       no more */
+};
 struct started {
     enum start_verdict verdict;
     int64_t not_before_us; /* NOT_DUE: look again after this long (early: until run_at, at most 5 s;
                               paused or expired: 1 s) */
-    /* STARTED: all below, borrowed for the callback */
+    /* STARTED: all below (ELSEWHERE: queue), borrowed for the callback */
     const char *name, *queue, *params;
     size_t params_len;
     int32_t priority, attempt, failures, round;
@@ -125,9 +132,10 @@ struct carried {
 typedef void ledger_start_fn(void *arg, const struct started *started, size_t count,
                              bool owner_alive, bool unknown, const struct err *err);
 /* Compare-and-set of protocol "start". Repeating it with the same claims answers STARTED again.
- * owner_alive false: this incarnation was declared dead. */
+ * owner_alive false: this incarnation was declared dead. isolated: this process runs one task
+ * alone, and only such tasks as must have that. */
 void ledger_start(struct ledger *ledger, const struct ident *incarnation,
-                  const struct carried *carried, size_t carried_count,
+                  const struct carried *carried, size_t carried_count, bool isolated,
                   const struct start_request *requests, size_t count, ledger_start_fn *done,
                   void *arg);
 
@@ -209,6 +217,7 @@ struct worker_row {
     int64_t pid_start;         /* clock ticks since boot */
     const char *const *queues; /* NULL-terminated */
     int32_t slots;
+    bool isolated; /* a process for one task */
 };
 /* Repeating it is harmless. */
 void ledger_worker_register(struct ledger *ledger, const struct worker_row *row,
@@ -240,15 +249,18 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
                       ledger_heartbeat_fn *done, void *arg);
 /* The supervisor saw this incarnation end (or it leaves by itself: state "gone"): alive -> dead
  * and, in the same transaction, release its rows: bystanders PENDING at once, uncharged; the
- * culprit (zero: none) charged a loss, or with culprit_timeout a failure of kind timeout, after its
- * back-off; budgets used up: FAILURE worker_lost / timeout (+ hook mark without owner); cancel_at
+ * culprit (zero: none) charged a loss, or a failure of the kind that its process was killed for,
+ * after its back-off; budgets used up: FAILURE worker_lost / timeout / memory (+ hook mark without
+ * owner). DEATH_TIMEOUT: its name and version run isolated from then on, until another version is
+ * published; cancel_at
  * set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost. Repeating it is harmless.
  * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper). Then, and
  * when its supervisor is dead too (declare that one first), rows count as unwitnessed. */
+enum death_cause { DEATH_LOST, DEATH_TIMEOUT, DEATH_MEMORY };
 struct death {
     struct ident incarnation;
     struct ident culprit_claim;
-    bool culprit_timeout;
+    enum death_cause cause;
     int64_t seen_heartbeat;
 };
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,
@@ -269,17 +281,17 @@ void ledger_workers_of_host(struct ledger *ledger, const char *host, const char 
 
 /* ---- catalogue ---- */
 /* json: {"entries":[{name, file, summary, queue, priority, timeout_us,
- * retry:{max,backoff,base_us,cap_us,jitter}, max_losses, tags, schema, schema_hash, secrets,
- * version, hooks:[...]}], "errors":[{file, error}], "removed":[names]} of one load of one
- * supervisor. Entries are upserted, errors of this supervisor replaced, removed names deleted
- * unless another living worker carries them. */
+ * retry:{max,backoff,base_us,cap_us,jitter}, max_losses, isolate, memory, tags, schema,
+ * schema_hash, secrets, version, hooks:[...]}], "errors":[{file, error}], "removed":[names]} of one
+ * load of one supervisor. Entries are upserted, errors of this supervisor replaced, removed names
+ * deleted unless another living worker carries them. */
 void ledger_catalogue_publish(struct ledger *ledger, const struct ident *supervisor,
                               const char *json, size_t len, ledger_done_fn *done, void *arg);
 /* One entry as the JSON object above, or "" */
 void ledger_catalogue_find(struct ledger *ledger, const char *name, ledger_json_fn *done,
                            void *arg);
 /* Array of REST's /tasks/types objects: name summary file queue priority timeout retries max_losses
- * tags parameters version workers error. name NULL: all */
+ * tags parameters version isolate memory workers error. name NULL: all */
 void ledger_catalogue_list(struct ledger *ledger, const char *name, ledger_json_fn *done,
                            void *arg);
 

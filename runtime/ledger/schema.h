@@ -4,6 +4,12 @@
  * or a SQL function by being parsed when it is made: the same text serves every namespace. */
 #pragma once
 
+/* Names that run in processes of their own: their entry says so, or the version that is published
+ * has blocked a loop. Looked up once for each statement, through an index that holds only these. */
+#define ISOLATED_NAMES "ARRAY(SELECT i.name FROM catalogue i WHERE i.isolated)"
+/* The list in which the hint of a row (alias) lies. */
+#define HINT_QUEUE(row) "hint_queue(" row ".queue, " row ".name, " ISOLATED_NAMES ")"
+
 extern const char schema_tables[];
 extern const char schema_words[];
 extern const char schema_partitions[];

@@ -32,10 +32,11 @@ const char schema_ends[] =
     "    WHEN 1 THEN t.retry_base_us * spent::float8\n"
     "    ELSE t.retry_base_us END)::float8\n"
     "  * CASE WHEN t.retry_jitter THEN random() ELSE 1 END * interval '1 microsecond';\n"
-    /* Takes running rows from an owner that is no more. The culprit is charged, the
-     * others go back as if they had never been started. Answers what waits again. The
-     * caller holds the rows' locks. */
-    "CREATE FUNCTION release_rows(ids uuid[], culprit uuid, culprit_timeout boolean,\n"
+    /* Takes running rows from an owner that is no more. The culprit is charged with a failure
+     * when its process was killed for a cause ('timeout', 'memory'), else with a loss; the
+     * others go back as if they had never been started. What held a loop past its deadline runs
+     * isolated from now on. Answers what waits again. The caller holds the rows' locks. */
+    "CREATE FUNCTION release_rows(ids uuid[], culprit uuid, cause text,\n"
     "              unwitnessed boolean)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
@@ -48,19 +49,27 @@ const char schema_ends[] =
     "  kind text;\n"
     "  message text;\n"
     "  error jsonb;\n"
+    "  isolated text[];\n"
     "BEGIN\n"
+    "  IF cause = 'timeout' THEN\n"
+    "    UPDATE catalogue c SET blocked_version = x.version FROM active x\n"
+    "    WHERE x.id = ANY (ids) AND x.claim_id = culprit AND c.name = x.name;\n"
+    "  END IF;\n"
+    "  isolated := " ISOLATED_NAMES ";\n"
     "  FOR a IN SELECT x.* FROM unnest(ids) i (of) CROSS JOIN LATERAL\n"
     "        (SELECT * FROM active y WHERE y.id = i.of AND y.status = 1 OFFSET 0) x LOOP\n"
     "    SELECT * INTO t FROM tasks x WHERE x.id = a.id;\n"
     "    charged := coalesce(a.claim_id = culprit, false);\n"
-    "    failed := charged AND culprit_timeout;\n"
+    "    failed := charged AND cause IS NOT NULL;\n"
     "    a.failures := a.failures + failed::integer;\n"
     "    a.losses := a.losses + (charged AND NOT failed)::integer;\n"
     "    a.unwitnessed := a.unwitnessed + release_rows.unwitnessed::integer;\n"
     "    UPDATE active x SET failures = a.failures, losses = a.losses WHERE x.id = a.id;\n"
-    "    kind := CASE WHEN failed THEN 'timeout' ELSE 'worker_lost' END;\n"
+    "    kind := CASE WHEN failed THEN cause ELSE 'worker_lost' END;\n"
     "    message := CASE\n"
-    "      WHEN failed THEN 'its time ran out and it did not yield: its process was killed'\n"
+    "      WHEN kind = 'timeout' THEN\n"
+    "        'its time ran out and it did not yield: its process was killed'\n"
+    "      WHEN kind = 'memory' THEN 'it took more memory than it may: its process was killed'\n"
     "      WHEN charged THEN format('its process died while it ran (loss %s of %s)',\n"
     "                  a.losses, greatest(t.max_losses, 1))\n"
     "      ELSE 'its worker died' END;\n"
@@ -89,14 +98,14 @@ const char schema_ends[] =
     "    starts := a.starts;\n"
     "    priority := a.priority;\n"
     "    run_at := a.run_at;\n"
-    "    queue := a.queue;\n"
+    "    queue := hint_queue(a.queue, a.name, isolated);\n"
     "    RETURN NEXT;\n"
     "  END LOOP;\n"
     "END $$;\n"
     /* seen: the counter that was watched standing still; -1: the end was seen itself,
      * unless by whoever found the corpse after the supervisor had died too.
      * Repeating it finds the worker dead already and its rows gone. */
-    "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, culprit_timeout boolean, seen bigint)\n"
+    "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, cause text, seen bigint)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on AS $$\n"
@@ -115,7 +124,7 @@ const char schema_ends[] =
     "    WHERE w.incarnation = dead AND w.state = 'alive';\n"
     "  is_orphan := EXISTS (SELECT FROM workers w JOIN workers s ON s.incarnation = w.supervisor\n"
     "              WHERE w.incarnation = dead AND s.state <> 'alive');\n"
-    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, culprit_timeout,\n"
+    "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, cause,\n"
     "              is_orphan OR seen >= 0);\n"
     "END $$;\n"
     /* What its owner, alive, does not know of. */
@@ -131,7 +140,7 @@ const char schema_ends[] =
     "          SELECT FROM unnest(known) k (claim) WHERE k.claim = a.claim_id)\n"
     "        ORDER BY a.id FOR UPDATE OF a SKIP LOCKED);\n"
     "  IF cardinality(ids) > 0 THEN\n"
-    "    RETURN QUERY SELECT * FROM release_rows(ids, NULL, false, false);\n"
+    "    RETURN QUERY SELECT * FROM release_rows(ids, NULL, NULL, false);\n"
     "  END IF;\n"
     "END $$;\n"
     /* A start may commit after its owner died: whoever ended is looked at until no
@@ -150,7 +159,7 @@ const char schema_ends[] =
     "  IF cardinality(ended) > 0 THEN\n"
     "    ids := ARRAY(SELECT a.id FROM active a WHERE a.status = 1 AND a.owner = ANY (ended)\n"
     "          ORDER BY a.id FOR UPDATE SKIP LOCKED);\n"
-    "    RETURN QUERY SELECT * FROM release_rows(ids, NULL, false, true);\n"
+    "    RETURN QUERY SELECT * FROM release_rows(ids, NULL, NULL, true);\n"
     "    UPDATE workers w SET settled = true\n"
     "    WHERE w.incarnation = ANY (ended) AND w.ended_at < now() - interval '2 minutes';\n"
     "  END IF;\n"

@@ -71,6 +71,7 @@ const char schema_tables[] =
     "  incarnation uuid PRIMARY KEY, supervisor uuid, name text NOT NULL,\n"
     "  host text NOT NULL, boot_id text NOT NULL, pid integer NOT NULL,\n"
     "  pid_start bigint NOT NULL, queues text[] NOT NULL, slots integer NOT NULL,\n"
+    "  isolated boolean NOT NULL DEFAULT false,         -- there for one task\n"
     "  carries text[], version text,                    -- of a supervisor\n"
     "  state text NOT NULL DEFAULT 'alive',             -- alive dead gone\n"
     "  heartbeat bigint NOT NULL DEFAULT 0, stats jsonb,\n"
@@ -82,8 +83,13 @@ const char schema_tables[] =
     /* A removed entry stays: its tasks may yet end, and owe a hook. */
     "CREATE TABLE catalogue (\n"
     "  name text PRIMARY KEY, entry json NOT NULL, secrets text[],\n"
-    "  on_failure boolean NOT NULL, removed boolean NOT NULL DEFAULT false\n"
+    "  on_failure boolean NOT NULL, removed boolean NOT NULL DEFAULT false,\n"
+    "  blocked_version text,                            -- this one blocked a loop\n"
+    "  isolated boolean NOT NULL GENERATED ALWAYS AS (\n"
+    "    coalesce((entry->>'isolate')::boolean, false)\n"
+    "    OR coalesce(entry->>'version' = blocked_version, false)) STORED\n"
     ");\n"
+    "CREATE INDEX catalogue_isolated ON catalogue (name) WHERE isolated;\n"
     /* What a task was submitted with stays secret, whatever its name is published with later. */
     "CREATE TABLE secrets (\n"
     "  name text, schema_hash text, secrets text[] NOT NULL, PRIMARY KEY (name, schema_hash)\n"

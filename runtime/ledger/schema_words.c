@@ -15,6 +15,9 @@ const char schema_words[] =
     "RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"');\n"
     "CREATE FUNCTION micros(at timestamptz) RETURNS bigint STABLE\n"
     "RETURN (extract(epoch FROM at) * 1000000)::bigint;\n"
+    /* The list of Redis in which a task's hint lies: '/' is in no queue's name. */
+    "CREATE FUNCTION hint_queue(queue text, name text, isolated text[]) RETURNS text IMMUTABLE\n"
+    "RETURN queue || CASE WHEN name = ANY (isolated) THEN '/isolated' ELSE '' END;\n"
     "CREATE FUNCTION make_error(kind text, message text, attempt integer) RETURNS jsonb STABLE\n"
     "RETURN jsonb_build_object('kind', kind, 'message', message, 'traceback', null,\n"
     "             'attempt', attempt, 'at', time_word(now()));\n"

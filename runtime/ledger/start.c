@@ -19,6 +19,7 @@ static void read_started(const struct pg_rows *rows, int row, struct started *st
 static void read_policy(const struct pg_rows *rows, int row, struct started *started);
 
 /* clang-format off */
+#define IS_ISOLATED "a.name = ANY (" ISOLATED_NAMES ")"
 static const struct pg_statement START = {
     "start",
     "WITH h AS MATERIALIZED ("
@@ -38,7 +39,8 @@ static const struct pg_statement START = {
     "  AND (a.status = 1 AND a.claim_id = h.claim AND a.starts = h.starts + 1"
     "   OR a.status IN (0, 2) AND a.starts = h.starts AND a.cancel_at IS NULL"
     "    AND a.run_at <= now() AND (a.expires_at IS NULL OR a.expires_at > now())"
-    "    AND a.name = ANY ($5::text[]) AND a.queue <> ALL ((SELECT names FROM paused)::text[]))"
+    "    AND a.name = ANY ($5::text[]) AND (" IS_ISOLATED ") = $7"
+    "    AND a.queue <> ALL ((SELECT names FROM paused)::text[]))"
     " RETURNING h.n, a.id, a.starts, a.failures, a.round, a.created_at, a.started_at) "
     "SELECT u.n::int4, true, 0, 0::int8, t.name, t.queue, t.parameters::text,"
     " t.priority::int4, u.starts, u.failures, u.round, t.timeout_us, micros(u.created_at),"
@@ -49,20 +51,21 @@ static const struct pg_statement START = {
     "SELECT h.n::int4, (SELECT alive FROM me),"
     " CASE WHEN NOT (SELECT alive FROM me) THEN 1"
     "  WHEN a.id IS NULL OR a.status = 1 OR a.starts <> h.starts OR a.cancel_at IS NOT NULL THEN 3"
+    "  WHEN (" IS_ISOLATED ") <> $7 THEN 4"
     "  WHEN a.name <> ALL ($5::text[]) THEN 2"
     "  WHEN a.run_at > now() OR a.expires_at <= now()"
     "   OR a.queue = ANY ((SELECT names FROM paused)::text[]) THEN 1"
     "  ELSE 3 END,"
     " CASE WHEN a.run_at > now() THEN least(micros(a.run_at) - micros(now()), 5000000)"
     "  ELSE 1000000 END,"
-    " NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL "
+    " NULL, " HINT_QUEUE("a") ", NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL "
     "FROM h LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = h.id" ALONE ") a ON true "
     "WHERE h.n NOT IN (SELECT u.n FROM u)"
 };
 /* clang-format on */
 
 void ledger_start(struct ledger *ledger, const struct ident *incarnation,
-                  const struct carried *carried, size_t carried_count,
+                  const struct carried *carried, size_t carried_count, bool isolated,
                   const struct start_request *requests, size_t count, ledger_start_fn *done,
                   void *arg)
 {
@@ -76,6 +79,7 @@ void ledger_start(struct ledger *ledger, const struct ident *incarnation,
     pg_uuid(params, incarnation);
     ARRAY_OF(params, PG_OID_TEXT, carried_count, item_text(params, carried[i].name));
     ARRAY_OF(params, PG_OID_TEXT, carried_count, item_text(params, carried[i].version));
+    pg_bool(params, isolated);
     call_send(&start->call, &START);
 }
 
@@ -102,9 +106,10 @@ static void read_started(const struct pg_rows *rows, int row, struct started *st
 {
     started->verdict = (enum start_verdict)pg_get_int4(rows, row, 2);
     started->not_before_us = pg_get_int8(rows, row, 3);
+    if (started->verdict == START_ELSEWHERE || started->verdict == START_STARTED)
+        started->queue = pg_get_text(rows, row, 5, NULL);
     if (started->verdict != START_STARTED) return;
     started->name = pg_get_text(rows, row, 4, NULL);
-    started->queue = pg_get_text(rows, row, 5, NULL);
     started->params = pg_get_text(rows, row, 6, &started->params_len);
     started->priority = pg_get_int4(rows, row, 7);
     started->attempt = pg_get_int4(rows, row, 8);

@@ -20,7 +20,7 @@ static const struct pg_statement REGISTER = {
     "worker_register",
     "WITH w AS ("
     " INSERT INTO workers (incarnation, supervisor, name, host, boot_id, pid, pid_start, queues,"
-    "  slots) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    "  slots, isolated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
     " ON CONFLICT (incarnation) DO NOTHING RETURNING 1) "
     "SELECT count(*) FROM w"
 };
@@ -82,6 +82,7 @@ void ledger_worker_register(struct ledger *ledger, const struct worker_row *row,
     pg_int8(&call->params, row->pid_start);
     put_texts(&call->params, row->queues);
     pg_int4(&call->params, row->slots);
+    pg_bool(&call->params, row->isolated);
     call_send(call, &REGISTER);
 }
 
@@ -155,10 +156,11 @@ void ledger_worker_gone(struct ledger *ledger, const struct ident *incarnation,
 void ledger_declare_dead(struct ledger *ledger, const struct death *death, ledger_hints_fn *done,
                          void *arg)
 {
+    static const char *const causes[] = { [DEATH_TIMEOUT] = "timeout", [DEATH_MEMORY] = "memory" };
     struct call *call = call_hints(ledger, done, arg);
     pg_uuid(&call->params, &death->incarnation);
     put_ident_or_null(&call->params, &death->culprit_claim);
-    pg_bool(&call->params, death->culprit_timeout);
+    pg_text(&call->params, causes[death->cause]);
     pg_int8(&call->params, death->seen_heartbeat);
     call_send(call, &DECLARE_DEAD);
 }

@@ -175,7 +175,9 @@ static bool audit_hints(struct audit *audit, struct err *err)
     audit->claimed_hints = queues.claimed;
     for (size_t i = 0; good && i < queues.count; i++) {
         audit->waiting_hints += queues.queues[i].hints;
-        good = audit_queue(audit, queues.queues[i].name, err);
+        char *isolated = xasprintf("%s/isolated", queues.queues[i].name);
+        good = audit_queue(audit, queues.queues[i].name, err) && audit_queue(audit, isolated, err);
+        free(isolated);
     }
     good = good && audit_queue(audit, "", err);
     page_close(&queues);

@@ -46,6 +46,7 @@ struct claimer {
     bool woken;      /* while that claim was in flight: it may have looked too early */
     size_t settling; /* broker_settle calls without an answer */
     bool stopped, closing;
+    bool isolated; /* starts what must run isolated, and only that */
     char epoch[64];
     int64_t last_ok_us;
     int64_t asked_us; /* when the claim in flight went out */
@@ -67,7 +68,7 @@ struct start_flight {
     bool unknown; /* it may have committed: from now on only an answer ends it */
 };
 
-static uint64_t kin_of(const struct carried *carried, size_t count);
+static void hold(struct claimer *claimer, const struct claimed_hint *claimed);
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
@@ -130,23 +131,26 @@ void claimer_set_carried(struct claimer *claimer, const struct carried *carried,
         claimer->carried[i].name = xstrdup(carried[i].name);
         claimer->carried[i].version = xstrdup(carried[i].version);
     }
-    claimer->kin = kin_of(carried, count);
+    const char **names = xcalloc(count + 1, sizeof *names);
+    for (size_t n = 0; n < count; n++) names[n] = carried[n].name;
+    claimer->kin = claim_kin(names, count);
+    free(names);
 }
 
-static int by_name(const void *a, const void *b)
+static int by_text(const void *a, const void *b)
 {
-    return strcmp(((const struct carried *)a)->name, ((const struct carried *)b)->name);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A hash (FNV-1a) of the names, whatever their order; never 0. */
-static uint64_t kin_of(const struct carried *carried, size_t count)
+/* FNV-1a */
+uint64_t claim_kin(const char *const *names, size_t count)
 {
-    struct carried *sorted = xcalloc(count ? count : 1, sizeof *sorted);
+    const char **sorted = xcalloc(count + 1, sizeof *sorted);
     uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < count; i++) sorted[i] = carried[i];
-    qsort(sorted, count, sizeof *sorted, by_name);
+    for (size_t i = 0; i < count; i++) sorted[i] = names[i];
+    qsort(sorted, count, sizeof *sorted, by_text);
     for (size_t i = 0; i < count; i++) {
-        const char *at = sorted[i].name;
+        const char *at = sorted[i];
         do hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
         while (*at++);
     }
@@ -162,6 +166,14 @@ static void free_carried(struct claimer *claimer)
     }
     free(claimer->carried);
 }
+
+void claimer_isolate(struct claimer *claimer)
+{
+    claimer->isolated = true;
+    claimer_stop(claimer);
+}
+
+void claimer_take(struct claimer *claimer, const struct claimed_hint *hint) { hold(claimer, hint); }
 
 void claimer_wake(struct claimer *claimer)
 {
@@ -238,20 +250,26 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         claimer->owner.epoch(claimer->owner.arg, claimer->epoch);
     }
     for (size_t i = 0; i < claimed->count; i++) {
-        struct held_hint *hint = xcalloc(1, sizeof *hint);
-        list_init(&hint->node);
-        hint->id = claimed->hints[i].id;
-        hint->starts = claimed->hints[i].starts;
-        hint->claim = ident_random();
-        hint->token = token;
-        claimer->held++;
-        batch_add(&claimer->starts, &hint->node);
+        const struct hint *hint = &claimed->hints[i];
+        hold(claimer, &(struct claimed_hint){ hint->id, token, hint->starts });
     }
     if (claimer->woken || (claimed->count && claimed->more)) {
         claimer_wake(claimer);
     } else if (!claimed->count && !claimer->held) {
         claimer->owner.idle(claimer->owner.arg);
     }
+}
+
+static void hold(struct claimer *claimer, const struct claimed_hint *claimed)
+{
+    struct held_hint *hint = xcalloc(1, sizeof *hint);
+    list_init(&hint->node);
+    hint->id = claimed->id;
+    hint->starts = claimed->starts;
+    hint->claim = ident_random();
+    hint->token = claimed->token;
+    claimer->held++;
+    batch_add(&claimer->starts, &hint->node);
 }
 
 /* An error that Redis itself answered (OOM, BUSY) shows that the connection works. */
@@ -306,7 +324,7 @@ static void flight_send(struct start_flight *flight)
                                               flight->hints[i]->claim };
     }
     ledger_start(claimer->ledger, &claimer->incarnation, claimer->carried, claimer->carried_count,
-                 requests, flight->count, on_started, flight);
+                 claimer->isolated, requests, flight->count, on_started, flight);
     free(requests);
 }
 
@@ -354,6 +372,7 @@ static void hints_started(struct start_flight *flight, const struct started *sta
             .drop = verdict == START_STARTED || verdict == START_STALE,
             .not_before_us = started[i].not_before_us,
             .not_mine = verdict == START_NOT_MINE ? flight->kin : 0,
+            .move_to = verdict == START_ELSEWHERE ? started[i].queue : NULL,
         };
     }
     claimer->settling++;
@@ -406,4 +425,6 @@ static void on_settled(void *arg, const struct err *err)
     struct claimer *claimer = arg;
     (void)err;
     claimer->settling--;
+    if (claimer->stopped && claimer_is_quiet(claimer) && claimer->owner.quiet)
+        claimer->owner.quiet(claimer->owner.arg);
 }

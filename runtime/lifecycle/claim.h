@@ -28,13 +28,23 @@ struct claimer_owner {
     void (*idle)(void *arg); /* a claim came back empty and nothing is being started */
     void (*stuck)(
         void *arg); /* three rebuilt connections did not help (rule 12): drain and restart */
+    void (*quiet)(void *arg); /* a stopped one has settled its last hint; may be NULL */
 };
+/* Of whoever carries the same names (struct broker_claim), whatever their order; never 0. */
+uint64_t claim_kin(const char *const *names, size_t count);
 struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct ledger *ledger,
                             const struct ident *incarnation, const char *const *queues,
                             const struct claimer_owner *owner);
 void claimer_free(struct claimer *claimer);
 /* The names that may be started here; copied. */
 void claimer_set_carried(struct claimer *claimer, const struct carried *carried, size_t count);
+/* Only what was claimed by somebody else for this process: such tasks as must run isolated. */
+void claimer_isolate(struct claimer *claimer);
+struct claimed_hint {
+    struct ident id, token;
+    int32_t starts;
+};
+void claimer_take(struct claimer *claimer, const struct claimed_hint *hint);
 void claimer_wake(struct claimer *claimer); /* hints came, a slot became free, a store came back */
 void claimer_stop(
     struct claimer *claimer); /* claim nothing more; what is being started still arrives */

@@ -129,7 +129,7 @@ static bool start(struct trial_run *run, struct err *err)
     struct await await = { 0 };
     const struct carried carried = { TASK, "1" };
     const struct start_request request = { run->id, run->hint.starts, run->claim };
-    ledger_start(run->ledger, &run->incarnation, &carried, 1, &request, 1, on_started, run);
+    ledger_start(run->ledger, &run->incarnation, &carried, 1, false, &request, 1, on_started, run);
     if (!step_wait(run, "Postgres says it may not be started", err)) return false;
     const struct broker_settle settle = { .id = run->id, .token = run->claim, .drop = true };
     broker_settle(run->broker, &settle, 1, await_broker, &await);

@@ -18,6 +18,8 @@
 #define PRIORITY_MAX       10
 #define MAX_LOSSES_DEFAULT 3
 #define MAX_LOSSES_MAX     1000
+#define MEMORY_MIN         (INT64_C(4) << 20) /* the state itself and the libraries need some */
+#define MEMORY_MAX         (INT64_C(1024) << 30)
 
 struct reading {
     lua_State *L;
@@ -53,6 +55,8 @@ static bool read_priority(struct reading *r);
 static bool read_timeout(struct reading *r);
 static bool read_retries(struct reading *r);
 static bool read_max_losses(struct reading *r);
+static bool read_isolate(struct reading *r);
+static bool read_memory(struct reading *r);
 static bool read_tags(struct reading *r);
 static bool read_params(struct reading *r);
 static bool read_additional_params(struct reading *r);
@@ -68,6 +72,8 @@ static const struct field fields[] = {
     { "timeout", read_timeout },
     { "retries", read_retries },
     { "max_losses", read_max_losses },
+    { "isolate", read_isolate },
+    { "memory", read_memory },
     { "tags", read_tags },
     { "params", read_params },
     { "additional_params", read_additional_params },
@@ -75,8 +81,6 @@ static const struct field fields[] = {
     { "on_success", read_function },
     { "on_retry", read_function },
     { "on_failure", read_function },
-    { "isolate", NULL },
-    { "memory", NULL },
     { "concurrency", NULL },
     { "schedule", NULL },
     { "retention", NULL },
@@ -183,6 +187,7 @@ static bool finish(struct reading *r, const char *file)
     lua_pop(r->L, 1);
     if (!make_schema(r)) return err_wrap(r->err, "field 'params'");
     keep_functions(r);
+    if (out->shown.memory) out->isolate = true;
     out->shown.name = out->name;
     out->shown.version = out->version;
     out->shown.schema_hash = out->schema_hash;
@@ -271,6 +276,17 @@ static bool read_max_losses(struct reading *r)
     return true;
 }
 
+static bool read_isolate(struct reading *r)
+{
+    r->out->isolate = lua_toboolean(r->L, -1);
+    return lua_isboolean(r->L, -1) || err_set(r->err, ERR_INPUT, "must be true or false");
+}
+
+static bool read_memory(struct reading *r)
+{
+    return field_bytes(r->L, MEMORY_MIN, MEMORY_MAX, &r->out->shown.memory, r->err);
+}
+
 static bool read_tags(struct reading *r) { return field_tags(r->L, &r->out->tags, r->err); }
 
 static bool read_params(struct reading *r)
@@ -324,6 +340,8 @@ void definition_write(const struct task_definition *definition, struct jsonw *w)
     jsonw_key(w, "retry");
     write_retry(&definition->retry, w);
     jsonw_key_int(w, "max_losses", definition->max_losses);
+    jsonw_key_bool(w, "isolate", definition->isolate);
+    jsonw_key_int(w, "memory", definition->shown.memory);
     jsonw_key(w, "tags");
     jsonw_raw(w, definition->tags.data, definition->tags.len);
     jsonw_key(w, "schema");

@@ -21,11 +21,13 @@ struct task_definition {
     int64_t timeout_us; /* -1: none */
     struct retry_policy retry;
     int32_t max_losses;
+    bool isolate;      /* runs in a process of its own */
     struct buf tags;   /* JSON array */
     struct buf schema; /* JSON Schema of the parameters */
     struct params_schema *compiled;
     char schema_hash[DIGEST_SHORT_SIZE], version[DIGEST_SHORT_SIZE];
-    char functions; /* its address is the key of the table of functions in the registry */
+    int64_t slice_told_us; /* when the last long slice of it was logged */
+    char functions;        /* its address is the key of the table of functions in the registry */
 };
 
 /* The table on top of the stack (popped either way). The functions are kept in the registry, so
@@ -43,6 +45,7 @@ MUSTUSE bool field_text(lua_State *L, size_t max, char **out, struct err *err);
 MUSTUSE bool field_integer(lua_State *L, int64_t least, int64_t most, int64_t *out,
                            struct err *err);
 MUSTUSE bool field_duration(lua_State *L, int64_t *us, struct err *err);
+MUSTUSE bool field_bytes(lua_State *L, int64_t least, int64_t most, int64_t *out, struct err *err);
 MUSTUSE bool field_retries(lua_State *L, struct retry_policy *out, struct err *err);
 MUSTUSE bool field_tags(lua_State *L, struct buf *out, struct err *err);
 /* " unknown field 'timout'; did you mean 'timeout'?" */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/size.h"
 #include "base/utf8.h"
 #include "task/suggest.h"
 #include "task/task.h"
@@ -56,6 +57,18 @@ bool field_duration(lua_State *L, int64_t *us, struct err *err)
         return err_set(err, ERR_INPUT, "must be a number of seconds or text such as \"5m\"");
     *us = llround(seconds * 1e6);
     return true;
+}
+
+/* A number of bytes, or text such as "256M". */
+bool field_bytes(lua_State *L, int64_t least, int64_t most, int64_t *out, struct err *err)
+{
+    bool is_good = lua_type(L, -1) == LUA_TSTRING
+                       ? size_parse(lua_tostring(L, -1), least, most, out)
+                       : field_integer(L, least, most, out, NULL);
+    return is_good || err_set(err, ERR_INPUT,
+                              "must be a number of bytes or text such as \"256M\", from %lldM to "
+                              "%lldG",
+                              (long long)(least >> 20), (long long)(most >> 30));
 }
 
 /* A number, or a table. */

@@ -64,8 +64,7 @@ const struct definition *generation_find(const struct generation *generation, co
     return definition ? &definition->shown : NULL;
 }
 
-const struct task_definition *generation_definition(const struct generation *generation,
-                                                    const char *name)
+struct task_definition *generation_definition(const struct generation *generation, const char *name)
 {
     return map_find(generation->by_name, name, strlen(name));
 }
@@ -78,6 +77,14 @@ size_t generation_count(const struct generation *generation)
 const struct definition *generation_at(const struct generation *generation, size_t i)
 {
     return &generation->definitions[i].shown;
+}
+
+void generation_limit_memory(struct generation *generation, int64_t bytes)
+{
+    generation->vm->memory.limit = (size_t)bytes;
+    /* Garbage counts as well: the collector starts early and runs fast. */
+    lua_gc(generation->vm->L, LUA_GCSETPAUSE, 110);
+    lua_gc(generation->vm->L, LUA_GCSETSTEPMUL, 400);
 }
 
 void generation_retire(struct generation *generation)

@@ -33,12 +33,14 @@ struct script_host {
     size_t max_result;  /* bytes of JSON */
     const char *worker_marker; /* "CTUTOR_WORKER=<incarnation>": in the environment of every
                                   subprocess, or NULL */
+    bool is_isolated;          /* one run has the process to itself: its Lua memory is counted */
 };
 
 enum { HOOK_SUCCESS = 1, HOOK_RETRY = 2, HOOK_FAILURE = 4 };
 struct definition { /* of one task, as its file says; borrowed from the generation */
     const char *name, *version, *schema_hash;
     unsigned hooks; /* or-ed */
+    int64_t memory; /* bytes that its run may take; 0: no limit of its own */
 };
 
 /* host and snapshot are borrowed: host for ever, snapshot for the call. Loads every file anew.
@@ -49,6 +51,9 @@ const struct definition *generation_find(const struct generation *generation,
                                          const char *name); /* NULL when it does not carry it */
 size_t generation_count(const struct generation *generation);
 const struct definition *generation_at(const struct generation *generation, size_t i);
+/* Of an isolated process: what the Lua state may hold while the task runs; beyond it the run ends
+ * as END_MEMORY. What we do for the run (its error, its result) has no limit. */
+void generation_limit_memory(struct generation *generation, int64_t bytes);
 /* A newer one takes over: this one gives up the profiler and its JIT, and is freed once no
  * coroutine is left. Call before generation_new of the next only if that must own the profiler at
  * once; generation_new takes it from whoever has it. */

@@ -20,6 +20,8 @@
 
 #define TURN_US       20000
 #define LONG_SLICE_US 1000
+#define TOLD_SLICE_US 100000
+#define TELL_EVERY_US 1000000 /* for each name */
 #define CANCEL_US     5000000
 #define HOOK_US       30000000
 
@@ -33,6 +35,7 @@ static void start_clock(struct run *run, int64_t timeout_us);
 static void run_resume(struct run *run);
 static bool prepare_values(struct run *run, int *count);
 static int resume_slice(struct run *run, int count, bool *was_interrupted);
+static void tell_slice(struct run *run, int64_t from_us, int64_t to_us);
 static int deliver(lua_State *L);
 static void extend_others(const struct run *run, int64_t from_us, int64_t to_us);
 static void after_slice(struct run *run, int status, bool was_interrupted);
@@ -164,15 +167,40 @@ static int resume_slice(struct run *run, int count, bool *was_interrupted)
     run->state = RUN_RUNNING;
     process.running = run;
     int64_t from = clock_boot_us();
+    struct vm_memory *memory = &run->generation->vm->memory;
     interrupt_enter(run->L, &run->claim, run_limit_us(run));
     (void)fault_here_for("run_resume", run->name);
+    memory->was_refused = false;
+    memory->is_limited = true;
     int status = lua_resume(run->L, count);
+    memory->is_limited = false;
     *was_interrupted = interrupt_leave(run->L);
     int64_t to = clock_boot_us();
     process.running = NULL;
     run_progress_flush(run);
     if (to - from >= LONG_SLICE_US) extend_others(run, from, to);
+    if (to - from >= TOLD_SLICE_US) tell_slice(run, from, to);
     return status;
+}
+
+/* Nobody else got a turn meanwhile: its author should know. */
+static void tell_slice(struct run *run, int64_t from_us, int64_t to_us)
+{
+    struct task_definition *definition = run->definition;
+    char id[IDENT_TEXT_SIZE], place[200] = "its end";
+    lua_Debug frame;
+    if (run->generation->host->is_isolated) return; /* there is nobody else */
+    if (definition->slice_told_us && to_us - definition->slice_told_us < TELL_EVERY_US) return;
+    definition->slice_told_us = to_us;
+    for (int level = 0; lua_getstack(run->L, level, &frame); level++) {
+        lua_getinfo(run->L, "Sl", &frame);
+        if (frame.currentline <= 0 || frame.source[0] != '@') continue; /* not of a file */
+        snprintf(place, sizeof place, "%s:%d", frame.source + 1, frame.currentline);
+        break;
+    }
+    ident_text(&run->id, id);
+    log_warn("task %s (%s) held its runner for %lld ms, until %s: ctx.sleep(0) lets others run",
+             run->name, id, (long long)((to_us - from_us) / 1000), place);
 }
 
 static void extend_others(const struct run *run, int64_t from_us, int64_t to_us)

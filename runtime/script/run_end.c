@@ -29,10 +29,12 @@ static void read_outcome(struct run *run, int status, lua_CFunction read);
 static int read_returned(lua_State *L);
 static void decide_result(lua_State *L, struct run *run);
 static int read_raised(lua_State *L);
+static bool is_about_memory(struct run *run, int status);
 static void add_details(lua_State *L, struct run *run, int index);
 static void add_traceback(struct run *run);
 static int traceback_protected(lua_State *L);
 static void drop_coroutine(struct run *run);
+static int collect(lua_State *L);
 static void write_error(struct run *run);
 static bool has_error(enum run_end end, enum error_kind *kind);
 static void on_undone(struct run *run);
@@ -136,11 +138,23 @@ static int read_raised(lua_State *L)
     describe_traceback(L, run->L, 0, &run->traceback);
     lua_xmove(run->L, L, 1); /* stack: reading, error */
     describe_value(L, 2, &run->message);
-    bool is_memory =
-        reading->status == LUA_ERRMEM || strcmp(buf_text(&run->message), "not enough memory") == 0;
+    bool is_memory = is_about_memory(run, reading->status);
     if (lua_istable(L, 2)) add_details(L, run, 2);
     run_decide(run, is_memory ? END_MEMORY : END_FAILED);
     return 0;
+}
+
+/* The task may have caught the error and raised it again, with more words. */
+static bool is_about_memory(struct run *run, int status)
+{
+    static const char words[] = "not enough memory";
+    const struct vm_memory *memory = &run->generation->vm->memory;
+    const char *message = buf_text(&run->message);
+    if (status != LUA_ERRMEM && strcmp(message, words) != 0 &&
+        !(memory->was_refused && strstr(message, words)))
+        return false;
+    if (memory->was_refused) buf_addf(&run->message, ": it may take %zu MiB", memory->limit >> 20);
+    return true;
 }
 
 /* Details that cannot be kept are left out: the message is what counts. */
@@ -205,6 +219,15 @@ static void drop_coroutine(struct run *run)
     run->generation->refs--;
     run->ref = LUA_NOREF;
     run->L = NULL;
+    lua_State *main = run->generation->vm->L;
+    if (run->end == END_MEMORY && lua_cpcall(main, collect, NULL) != 0) lua_pop(main, 1);
+}
+
+/* What comes next, a hook perhaps, must not find the memory full. */
+static int collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
 }
 
 static void write_error(struct run *run)

@@ -30,8 +30,8 @@ struct generation {
     bool is_retired;
 };
 void generation_release(struct generation *generation); /* a run is gone */
-const struct task_definition *generation_definition(const struct generation *generation,
-                                                    const char *name);
+struct task_definition *generation_definition(const struct generation *generation,
+                                              const char *name);
 
 enum run_state { RUN_READY, RUN_RUNNING, RUN_PARKED, RUN_ENDING };
 
@@ -39,7 +39,7 @@ struct run {
     struct list all;   /* of this process */
     struct list ready; /* in generation->ready while READY */
     struct generation *generation;
-    const struct task_definition *definition; /* NULL: not carried */
+    struct task_definition *definition; /* NULL: not carried */
     enum run_state state;
     enum run_kind kind;
     struct run_events events;

@@ -15,6 +15,7 @@
 
 #define ERRORS_SHOWN 5
 
+static void *allocate(void *arg, void *block, size_t old, size_t size);
 static int open_protected(lua_State *L);
 static int load_protected(lua_State *L);
 static bool call_limited(struct vm *vm, lua_CFunction function, void *argument, int results,
@@ -34,7 +35,7 @@ struct vm *vm_new(const struct script_host *host, const struct snapshot_tree *tr
         vm->trees[i].vm = vm;
         snapshot_copy_tree(&trees[i], &vm->trees[i].files);
     }
-    vm->L = luaL_newstate();
+    vm->L = host->is_isolated ? lua_newstate(allocate, &vm->memory) : luaL_newstate();
     if (!vm->L || lua_cpcall(vm->L, open_protected, vm) != 0) {
         err_set(err, ERR_NOMEM, "cannot make a Lua state: %s",
                 vm->L ? lua_tostring(vm->L, -1) : "not enough memory");
@@ -43,6 +44,25 @@ struct vm *vm_new(const struct script_host *host, const struct snapshot_tree *tr
     }
     interrupt_own(vm->L);
     return vm;
+}
+
+/* Shrinking never fails: Lua relies on it. */
+static void *allocate(void *arg, void *block, size_t old, size_t size)
+{
+    struct vm_memory *memory = arg;
+    if (size == 0) {
+        free(block);
+        memory->used -= old;
+        return NULL;
+    }
+    bool is_bounded = memory->is_limited && memory->limit && size > old;
+    if (is_bounded && memory->used + (size - old) > memory->limit) {
+        memory->was_refused = true;
+        return NULL;
+    }
+    void *fresh = realloc(block, size);
+    if (fresh) memory->used += size - old;
+    return fresh;
 }
 
 static int open_protected(lua_State *L)

@@ -26,8 +26,15 @@ struct vm_tree { /* one lib tree and what of it was loaded */
     char environment, names, modules, analyse; /* their addresses are keys in the registry */
 };
 
+struct vm_memory {      /* of a state that is alone in its process */
+    size_t used, limit; /* bytes; limit 0: none */
+    bool is_limited;    /* now: the task's own code runs */
+    bool was_refused;   /* since the slice began */
+};
+
 struct vm {
     lua_State *L; /* the main thread */
+    struct vm_memory memory;
     const struct script_host *host;
     struct vm_tree *trees;
     size_t tree_count;

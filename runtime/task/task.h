@@ -29,6 +29,7 @@ bool task_may_become(enum task_status from, enum task_status to); /* the diagram
 
 #define TASK_NAME_MAX         128
 #define QUEUE_NAME_MAX        64
+#define HINT_QUEUE_MAX        (QUEUE_NAME_MAX + (int)sizeof "/isolated" - 1)
 #define TASK_TAG_MAX          64
 #define TASK_TAGS_MAX         32
 #define TASK_PRIORITY_DEFAULT 5
@@ -44,8 +45,8 @@ struct hint {
     struct ident id;
     int32_t starts;
     int16_t priority;
-    int64_t ready_us; /* time it became ready: rank is (priority, ready in ms, id) */
-    char queue[QUEUE_NAME_MAX + 1];
+    int64_t ready_us;               /* time it became ready: rank is (priority, ready in ms, id) */
+    char queue[HINT_QUEUE_MAX + 1]; /* the list it lies in: as the ledger names it */
 };
 
 /* Error kinds of interface.md. */

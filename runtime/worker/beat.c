@@ -15,9 +15,11 @@
 #include "worker/supervisor_private.h"
 
 #define CANCEL_GRACE_US 5000000 /* to clean up */
+#define LATE_US         1000000 /* less than that is said by the runner itself */
 
 static void on_beat_timer(struct timer *timer);
 static char *own_stats(const struct supervisor *supervisor);
+static char *stats_of(const struct child *child);
 static void on_answer(void *arg, const struct heartbeat_answer *answer, const struct err *err);
 static bool is_among(const struct ident *id, const struct ident *ids, size_t count);
 static void fence_the_dead(struct supervisor *supervisor, const struct heartbeat_answer *answer);
@@ -40,19 +42,34 @@ static void on_beat_timer(struct timer *timer)
     size_t room = 1, count = 1;
     LIST_EACH (node, &supervisor->children) room++;
     struct heartbeat *beats = xcalloc(room, sizeof *beats);
-    char *stats = own_stats(supervisor);
-    beats[0] = (struct heartbeat){ supervisor->incarnation, stats };
+    char **told = xcalloc(room, sizeof *told);
+    told[0] = own_stats(supervisor);
+    beats[0] = (struct heartbeat){ supervisor->incarnation, told[0] };
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->proc) continue;
         child->beaten = child->ready; /* before that its row may not be there yet */
-        beats[count++] =
-            (struct heartbeat){ child->incarnation, child->stats ? child->stats : "{}" };
+        told[count] = stats_of(child);
+        beats[count] = (struct heartbeat){ child->incarnation, told[count] };
+        count++;
     }
     supervisor->beating = true;
     ledger_heartbeat(supervisor->ledger, beats, count, on_answer, supervisor);
-    free(stats);
+    for (size_t i = 0; i < count; i++) free(told[i]);
+    free(told);
     free(beats);
+}
+
+/* What it said last; a loop that stands still cannot say how late it is. */
+static char *stats_of(const struct child *child)
+{
+    const char *said = child->stats ? child->stats : "{}";
+    int64_t turned_us = atomic_load(&child->shared->runner_turn_us);
+    int64_t late_us = clock_boot_us() - turned_us - RUNNER_TURN_US;
+    int len = (int)strlen(said);
+    if (late_us < LATE_US) return xstrdup(said);
+    return xasprintf("%.*s%s\"loop_lag\":%.3f}", len - 1, said, len > 2 ? "," : "",
+                     (double)late_us / 1e6);
 }
 
 static char *own_stats(const struct supervisor *supervisor)
@@ -138,7 +155,7 @@ static void owe_hooks(struct supervisor *supervisor)
 {
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (!child->ready || !child->channel_open || child->draining) continue;
+        if (!child->ready || !child->channel_open || child->draining || child->isolated) continue;
         channel_send(&child->channel, MESSAGE_HOOKS, NULL, 0);
         return;
     }

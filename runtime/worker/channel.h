@@ -10,13 +10,15 @@
 
 enum message {
     /* supervisor -> runner */
-    MESSAGE_SETUP, /* JSON: {config, incarnation, supervisor, name, run_directory, slots, burst} */
+    MESSAGE_SETUP, /* JSON: {config, incarnation, supervisor, name, run_directory, slots, burst};
+                      isolated: and the hint {id, token, starts} */
     MESSAGE_GENERATION, /* u32 number, then an encoded snapshot: load it and swap it in */
     MESSAGE_CANCEL,     /* 16 bytes id, 16 bytes claim */
     MESSAGE_DRAIN, /* i64 grace in microseconds: take no more, let runs end, give the rest back,
                       exit 0 */
     MESSAGE_HOOKS, /* marks are owed: take some */
-    MESSAGE_RECONCILED, /* burst: everything due has a hint now: empty means done */
+    MESSAGE_RECONCILED, /* burst: everything due has a hint now: empty means done; say (again)
+                           when there is nothing */
     /* runner -> supervisor */
     MESSAGE_READY,  /* registered and serving */
     MESSAGE_LOADED, /* u32 number of the generation that serves now */

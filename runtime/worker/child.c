@@ -18,25 +18,35 @@
 #define BLOCKED_US    1500000  /* past its deadline and deaf to the interrupt */
 #define NO_TURN_US    30000000 /* a loop that does not turn though no task is on the CPU */
 #define SHORT_LIFE_US 2000000
+#ifdef __SANITIZE_ADDRESS__
+#define OVERHEAD_BYTES (INT64_C(448) << 20) /* it keeps what was freed */
+#else
+#define OVERHEAD_BYTES (INT64_C(64) << 20) /* of a process, over what its task may take */
+#endif
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err);
 static char **environment_of_children(void);
 static void send_setup(struct child *child);
+static void add_hint(struct jsonw *json, const struct claimed_hint *hint);
 static void on_message(void *arg, enum message kind, const char *payload, size_t len);
 static void on_channel_closed(void *arg);
 static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how);
+static void kill_for(struct child *child, enum death_cause cause, const char *why);
+static bool is_too_large(const struct child *child);
 static bool culprit_of(const struct child *child, struct ident *claim);
 static void kill_leftovers(struct supervisor *supervisor);
 static void on_channel_freed(struct channel *channel);
 static void child_unref(struct child *child);
 
-bool child_start(struct supervisor *supervisor)
+bool child_start(struct supervisor *supervisor, const struct claimed_hint *hint)
 {
     struct child *child = xcalloc(1, sizeof *child);
     char id[IDENT_TEXT_SIZE];
     struct err err;
     int pair[2] = { -1, -1 }, shared_fd = -1;
     child->supervisor = supervisor;
+    child->isolated = hint != NULL;
+    if (hint) child->hint = *hint;
     child->incarnation = ident_random();
     child->began_us = clock_boot_us();
     ident_text(&child->incarnation, id);
@@ -73,7 +83,7 @@ bool child_start(struct supervisor *supervisor)
 
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err)
 {
-    const char *argv[] = { "ctutor-run", "__runner", NULL };
+    const char *argv[] = { "ctutor-run", child->isolated ? "__isolated" : "__runner", NULL };
     int fds[] = { -1, 2, 2, channel_fd, shared_fd, fault_descriptor() };
     char **env = environment_of_children();
     struct proc_options options = {
@@ -134,12 +144,26 @@ static void send_setup(struct child *child)
     jsonw_key_text(&json, "supervisor", parent);
     jsonw_key_text(&json, "name", supervisor->name);
     jsonw_key_text(&json, "run_directory", child->run_directory);
-    jsonw_key_int(&json, "slots", supervisor->slots);
+    jsonw_key_int(&json, "slots", child->isolated ? 1 : supervisor->slots);
     jsonw_key_bool(&json, "burst", supervisor->burst);
+    if (child->isolated) add_hint(&json, &child->hint);
     jsonw_object_end(&json);
     channel_send(&child->channel, MESSAGE_SETUP, text.data, text.len);
     buf_close(&config);
     buf_close(&text);
+}
+
+static void add_hint(struct jsonw *json, const struct claimed_hint *hint)
+{
+    char id[IDENT_TEXT_SIZE], token[IDENT_TEXT_SIZE];
+    ident_text(&hint->id, id);
+    ident_text(&hint->token, token);
+    jsonw_key(json, "isolated");
+    jsonw_object(json);
+    jsonw_key_text(json, "id", id);
+    jsonw_key_text(json, "token", token);
+    jsonw_key_int(json, "starts", hint->starts);
+    jsonw_object_end(json);
 }
 
 void child_send_generation(struct child *child)
@@ -160,7 +184,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
     switch (kind) {
     case MESSAGE_READY:
         child->ready = true;
-        supervisor->respawn_us = 0;
+        if (!child->isolated) supervisor->respawn_us = 0;
         break;
     case MESSAGE_LOADED:
         memcpy(&child->generation, payload, sizeof child->generation);
@@ -178,6 +202,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
         break;
     case MESSAGE_IDLE:
         child->idle = true;
+        supervisor->isolated.is_empty = false; /* it may have left something there */
         supervisor_changed(supervisor);
         break;
     case MESSAGE_BUSY: child->idle = false; break;
@@ -216,23 +241,36 @@ struct child *child_find(struct supervisor *supervisor, const struct ident *inca
     return NULL;
 }
 
-void child_watch(struct child *child)
+int64_t child_watch(struct child *child)
 {
-    if (!child->proc || child->killed) return;
+    if (!child->proc || child->killed) return INT64_MAX;
     int64_t now_us = clock_boot_us();
     bool busy = atomic_load(&child->shared->slice.sequence) & 1;
     int64_t deadline_us = atomic_load(&child->shared->slice.deadline_us);
-    if (busy && deadline_us != INT64_MAX && now_us > deadline_us + BLOCKED_US) {
-        log_error("runner %d: a task is past its deadline inside a C function that does not "
-                  "return: killing the process",
-                  (int)proc_pid(child->proc));
-        child->timed_out = true;
-        child_kill(child);
+    int64_t blocked_us = busy && deadline_us != INT64_MAX ? deadline_us + BLOCKED_US : INT64_MAX;
+    if (now_us > blocked_us) {
+        kill_for(child, DEATH_TIMEOUT,
+                 "a task is past its deadline inside a C function that does not return");
+    } else if (is_too_large(child)) {
+        kill_for(child, DEATH_MEMORY, "its task takes more memory than it may");
     } else if (!busy && now_us - atomic_load(&child->shared->runner_turn_us) > NO_TURN_US) {
-        log_error("runner %d: its loop has not turned for 30 s: killing the process",
-                  (int)proc_pid(child->proc));
-        child_kill(child);
+        kill_for(child, DEATH_LOST, "its loop has not turned for 30 s");
     }
+    return blocked_us == INT64_MAX ? INT64_MAX : blocked_us - now_us + 1000;
+}
+
+static void kill_for(struct child *child, enum death_cause cause, const char *why)
+{
+    log_error("runner %d: %s: killing the process", (int)proc_pid(child->proc), why);
+    child->cause = cause;
+    child_kill(child);
+}
+
+/* Of what Lua takes the state itself keeps count: this is for what C functions take. */
+static bool is_too_large(const struct child *child)
+{
+    int64_t limit = atomic_load(&child->shared->memory);
+    return limit && proc_resident_bytes(proc_pid(child->proc)) > limit + OVERHEAD_BYTES;
 }
 
 /* ---- the end ---- */
@@ -257,9 +295,12 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     }
     bool guilty = !clean && !child->dismissed && culprit_of(child, &culprit);
     death_write(supervisor, &child->incarnation, guilty ? &culprit : NULL,
-                guilty && child->timed_out, child->run_directory);
+                guilty ? child->cause : DEATH_LOST, child->run_directory);
     child->run_directory = NULL;
-    if (clock_boot_us() - child->began_us < SHORT_LIFE_US && !clean) {
+    if (child->isolated) {
+        isolated_give_back(supervisor, &child->hint, !clean);
+        isolated_ended(supervisor);
+    } else if (clock_boot_us() - child->began_us < SHORT_LIFE_US && !clean) {
         supervisor_back_off(supervisor);
     }
     if (child->channel_open) {
@@ -271,11 +312,11 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     supervisor_changed(supervisor);
 }
 
-/* Whose Lua was on the CPU when it died. */
+/* Whose Lua was on the CPU when it died, or whose memory was too much. */
 static bool culprit_of(const struct child *child, struct ident *claim)
 {
     struct slice_note *slice = &child->shared->slice;
-    if (!(atomic_load(&slice->sequence) & 1)) return false;
+    if (!(atomic_load(&slice->sequence) & 1) && child->cause != DEATH_MEMORY) return false;
     uint64_t words[2] = { atomic_load(&slice->claim_high), atomic_load(&slice->claim_low) };
     memcpy(claim->bytes, words, sizeof words);
     return !ident_is_zero(claim);

@@ -41,14 +41,13 @@ static void bury(struct supervisor *supervisor, const json_t *corpse);
 static bool lives(pid_t pid, uint64_t start_ticks);
 
 void death_write(struct supervisor *supervisor, const struct ident *incarnation,
-                 const struct ident *culprit, bool timed_out, char *takes_directory)
+                 const struct ident *culprit, enum death_cause cause, char *takes_directory)
 {
     struct death_note *note = xcalloc(1, sizeof *note);
     if (takes_directory) remove_aside(supervisor, takes_directory);
     note->supervisor = supervisor;
-    note->death = (struct death){ .incarnation = *incarnation,
-                                  .culprit_timeout = timed_out,
-                                  .seen_heartbeat = -1 };
+    note->death =
+        (struct death){ .incarnation = *incarnation, .cause = cause, .seen_heartbeat = -1 };
     if (culprit) note->death.culprit_claim = *culprit;
     timer_init(&supervisor->loop, &note->repeat, write_again);
     supervisor->deaths++;
@@ -156,7 +155,7 @@ static void bury(struct supervisor *supervisor, const json_t *corpse)
     proc_kill_tree(0, marker);
     free(marker);
     log_info("burying runner %d, which died with its supervisor", (int)pid);
-    death_write(supervisor, &incarnation, NULL, false,
+    death_write(supervisor, &incarnation, NULL, DEATH_LOST,
                 xasprintf("%s/%s", supervisor->base_directory, text));
 }
 

@@ -71,7 +71,10 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
         redis_target_close(&redis);
         return false;
     }
-    struct broker_hooks hooks = { .arg = supervisor, .keeper = supervisor_keeper_news };
+    struct broker_hooks hooks = { .arg = supervisor,
+                                  .connected = supervisor_store_up,
+                                  .wake = supervisor_isolated_news,
+                                  .keeper = supervisor_keeper_news };
     struct ledger_hooks control = { .arg = supervisor, .control = supervisor_control };
     struct keeper_options options = {
         .me = supervisor->incarnation,
@@ -83,7 +86,9 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
         .reconciled = supervisor_reconciled,
     };
     supervisor->broker = broker_new(&supervisor->loop, &redis, namespace, &hooks);
-    broker_listen(supervisor->broker, BROKER_KEEPER);
+    isolated_init(supervisor);
+    broker_listen(supervisor->broker,
+                  BROKER_KEEPER | (supervisor->isolated.slots ? BROKER_WAKE_ISOLATED : 0u));
     supervisor->ledger =
         ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run supervisor", &control);
     supervisor->keeper_ledger =

@@ -190,7 +190,7 @@ static void distribute(struct supervisor *supervisor)
 {
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (child->channel_open) child_send_generation(child);
+        if (child->channel_open && !child->isolated) child_send_generation(child);
     }
 }
 
@@ -217,7 +217,7 @@ static bool is_awaited(const struct supervisor *supervisor)
     size_t old = 0, fresh = 0;
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (!child->proc || !child->ready || child->killed) continue;
+        if (!child->proc || !child->ready || child->killed || child->isolated) continue;
         if (child->generation == supervisor->generation) {
             fresh++;
         } else {
@@ -263,6 +263,8 @@ static void publish_carried(struct supervisor *supervisor)
     }
     const char **names = xcalloc(snapshot.task_count + 1, sizeof *names);
     for (size_t i = 0; i < snapshot.task_count; i++) names[i] = snapshot.tasks[i].name;
+    supervisor->isolated.kin = snapshot.task_count ? claim_kin(names, snapshot.task_count) : 0;
+    isolated_look(supervisor);
     json_t *root =
         json_loadb(supervisor->checked.catalogue.data, supervisor->checked.catalogue.len, 0, NULL);
     supervisor->reload_errors = (int64_t)json_array_size(json_object_get(root, "errors"));

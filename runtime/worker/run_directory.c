@@ -64,7 +64,7 @@ static void sweep_one(const char *base, const char *name, const struct ident *in
         char *marker = xasprintf("CTUTOR_WORKER=%s", name);
         proc_kill_tree(0, marker);
         free(marker);
-        if (supervisor) death_write(supervisor, incarnation, NULL, false, NULL);
+        if (supervisor) death_write(supervisor, incarnation, NULL, DEATH_LOST, NULL);
         if (!tree_remove_all(path, &err)) log_warn("%s", err.text);
     }
     if (fd >= 0) close(fd);

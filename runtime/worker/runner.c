@@ -1,7 +1,9 @@
 /* runner.c: life of a runner.
  *
  *   SETUP -> stores connect -> register -> first GENERATION -> READY: claim and run -> DRAIN: no
- * claims, runs end or are given back -> exit 0 A slot that becomes free, a hint that comes and a
+ * claims, runs end or are given back -> exit 0
+ * An isolated one claims nothing: it starts the one hint that it was made for, and leaves when that
+ * is settled. A slot that becomes free, a hint that comes and a
  * store that returns all lead to runner_changed or claimer_wake; nothing polls faster than once a
  * second. Fencing (guard.h) ends the process from any state. */
 #include "worker/runner.h"
@@ -27,10 +29,12 @@
 
 #define PENDING_BYTES_MAX (64u << 20) /* results that wait for Postgres */
 #define FLUSH_US          5000000     /* after the grace: for Postgres to take what is left */
+#define LAST_WORDS_US     1000000     /* for Redis to take what was announced last */
 
 static void on_message(void *arg, enum message kind, const char *payload, size_t len);
 static void on_channel_closed(void *arg);
 static void set_up(struct runner *runner, const char *json, size_t len);
+static void read_hint(struct runner *runner, const json_t *json);
 static void open_stores(struct runner *runner, const struct redis_target *redis,
                         const char *postgres);
 static void on_ledger_up(void *arg);
@@ -49,6 +53,8 @@ static void on_epoch(void *arg, const char *epoch);
 static bool is_idle(const struct runner *runner);
 static void on_idle(void *arg);
 static void on_stuck(void *arg);
+static void on_quiet(void *arg);
+static void on_words_sent(void *arg, const char *epoch, const struct err *err);
 static void on_grace(struct timer *timer);
 
 int runner_main(const struct binding *bindings, size_t binding_count)
@@ -80,6 +86,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     channel_open(&runner->channel, &runner->loop, RUNNER_CHANNEL_FD, runner, on_message,
                  on_channel_closed);
     loop_run(&runner->loop);
+    if (runner->isolated) _exit(runner->exit_status); /* what its task left goes with it */
     return runner->exit_status;
 }
 
@@ -113,6 +120,7 @@ static void on_message(void *arg, enum message kind, const char *payload, size_t
         break;
     case MESSAGE_RECONCILED:
         runner->reconciled = true;
+        runner->idle_said = false;
         if (runner->claimer) claimer_wake(runner->claimer);
         break;
     case MESSAGE_READY:
@@ -150,6 +158,7 @@ static void set_up(struct runner *runner, const char *json, size_t len)
     runner->run_directory = xstrdup(json_string_value(json_object_get(setup, "run_directory")));
     runner->slots = (int32_t)json_integer_value(json_object_get(setup, "slots"));
     runner->burst = json_is_true(json_object_get(setup, "burst"));
+    read_hint(runner, json_object_get(setup, "isolated"));
     runner->host.run_directory = runner->run_directory;
     char id[IDENT_TEXT_SIZE];
     ident_text(&runner->incarnation, id);
@@ -169,6 +178,15 @@ static void set_up(struct runner *runner, const char *json, size_t len)
     free(postgres);
 }
 
+static void read_hint(struct runner *runner, const json_t *json)
+{
+    if (!json) return;
+    runner->isolated = runner->host.is_isolated = true;
+    ident_parse(json_string_value(json_object_get(json, "id")), &runner->hint.id);
+    ident_parse(json_string_value(json_object_get(json, "token")), &runner->hint.token);
+    runner->hint.starts = (int32_t)json_integer_value(json_object_get(json, "starts"));
+}
+
 static void open_stores(struct runner *runner, const struct redis_target *redis,
                         const char *postgres)
 {
@@ -179,19 +197,22 @@ static void open_stores(struct runner *runner, const struct redis_target *redis,
     struct ledger_hooks start_hooks = { .arg = runner, .connected = on_ledger_up };
     struct ledger_hooks finish_hooks = { .arg = runner, .connected = on_store_up };
     struct claimer_owner owner = { runner,   on_free_slots, on_started, on_fenced,
-                                   on_epoch, on_idle,       on_stuck };
+                                   on_epoch, on_idle,       on_stuck,   on_quiet };
     runner->broker = broker_new(&runner->loop, redis, namespace, &broker_hooks);
-    broker_listen(runner->broker, BROKER_WAKE | BROKER_CANCEL);
+    broker_listen(runner->broker, BROKER_CANCEL | (runner->isolated ? 0u : BROKER_WAKE));
     runner->starts =
         ledger_new(&runner->loop, postgres, namespace, "ctutor-run starts", &start_hooks);
-    runner->finishes =
-        ledger_new(&runner->loop, postgres, namespace, "ctutor-run finishes", &finish_hooks);
+    /* One connection is enough for one task, and quicker to open. */
+    runner->finishes = runner->isolated ? runner->starts
+                                        : ledger_new(&runner->loop, postgres, namespace,
+                                                     "ctutor-run finishes", &finish_hooks);
     runner->announcer = announcer_new(&runner->loop, runner->broker);
     runner->settler =
         settler_new(&runner->loop, runner->broker, runner->finishes, &runner->incarnation);
     runner->claimer =
         claimer_new(&runner->loop, runner->broker, runner->starts, &runner->incarnation,
                     (const char *const *)runner->queues, &owner);
+    if (runner->isolated) claimer_isolate(runner->claimer);
 }
 
 /* The row must stand before the first start: a start asks whether its owner is alive. */
@@ -212,7 +233,8 @@ static void on_ledger_up(void *arg)
                               .pid = getpid(),
                               .pid_start = (int64_t)proc_start_ticks(getpid()),
                               .queues = (const char *const *)runner->queues,
-                              .slots = runner->slots };
+                              .slots = runner->slots,
+                              .isolated = runner->isolated };
     ledger_worker_register(runner->starts, &row, on_registered, runner);
 }
 
@@ -286,6 +308,10 @@ static void serve(struct runner *runner)
     if (!runner->registered || !runner->generation) return;
     if (!runner->serving) channel_send(&runner->channel, MESSAGE_READY, NULL, 0);
     runner->serving = true;
+    if (runner->isolated && !runner->taken && !runner->draining) {
+        runner->taken = true;
+        claimer_take(runner->claimer, &runner->hint);
+    }
     claimer_wake(runner->claimer);
 }
 
@@ -358,16 +384,30 @@ static void on_stuck(void *arg)
     runner_drain(runner, config_duration_us(runner->config, SET_GRACE));
 }
 
+static void on_quiet(void *arg) { runner_changed(arg); }
+
 void runner_changed(struct runner *runner)
 {
-    if (!runner->draining) {
+    if (!runner->draining && !runner->taken) {
         if (runner->claimer) claimer_wake(runner->claimer);
         return;
     }
     if (runner->finished || !is_idle(runner) || !claimer_is_quiet(runner->claimer)) return;
     runner->finished = true;
     gauge_tell(runner);
-    log_info("drained: %lld starts in this life", (long long)runner->done);
+    if (!runner->isolated) log_info("drained: %lld starts in this life", (long long)runner->done);
+    timer_start(&runner->grace, LAST_WORDS_US);
+    if (broker_is_up(runner->broker))
+        broker_epoch_get(runner->broker, on_words_sent, runner);
+    else
+        loop_stop(&runner->loop);
+}
+
+/* What was published and pushed before went over the same connection. */
+static void on_words_sent(void *arg, const char *epoch, const struct err *err)
+{
+    struct runner *runner = arg;
+    (void)epoch, (void)err;
     loop_stop(&runner->loop);
 }
 
@@ -378,7 +418,7 @@ void runner_drain(struct runner *runner, int64_t grace_us)
     if (!runner->claimer) exit(runner->exit_status); /* nothing was set up */
     runner->draining = true;
     claimer_stop(runner->claimer);
-    if (!runner->released) timer_start(&runner->grace, grace_us);
+    if (!runner->released && !runner->finished) timer_start(&runner->grace, grace_us);
     runner_changed(runner);
 }
 
@@ -386,6 +426,10 @@ void runner_drain(struct runner *runner, int64_t grace_us)
 static void on_grace(struct timer *timer)
 {
     struct runner *runner = container_of(timer, struct runner, grace);
+    if (runner->finished) {
+        loop_stop(&runner->loop);
+        return;
+    }
     if (runner->released) {
         log_warn("leaving with ends unwritten: Postgres did not take them in time");
         loop_stop(&runner->loop);

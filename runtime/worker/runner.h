@@ -10,6 +10,8 @@
 #define RUNNER_SHARED_FD  4
 #define RUNNER_FAULTS_FD  5 /* only when faults are armed */
 
+#define RUNNER_TURN_US 1000000 /* so often its loop notes that it turns */
+
 enum runner_exit {
     RUNNER_DRAINED = 0,
     RUNNER_FAILED = 1,

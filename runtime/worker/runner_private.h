@@ -35,6 +35,9 @@ struct runner {
     char **queues;
     int32_t slots;
     bool burst;
+    bool isolated;            /* this process is for one task, then it leaves */
+    bool taken;               /* it has begun with that */
+    struct claimed_hint hint; /* of that task */
 
     struct broker *broker;
     struct ledger *starts;   /* claims in: ledger_start */
@@ -58,7 +61,8 @@ struct runner {
     struct timer grace;
     bool registered, serving, draining, released, finished, reconciled, idle_said;
     int exit_status;
-    int64_t tick_due_us, lag_us, last_done, last_stats_us;
+    int64_t tick_due_us, last_done, last_stats_us;
+    int64_t lag_us, lag_at_us; /* the worst of late, and when */
 };
 
 /* A start from the ledger's answer to its settlement. */

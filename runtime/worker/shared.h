@@ -11,6 +11,7 @@ struct shared {
     struct slice_note slice;            /* runner: whose Lua is on the CPU */
     _Atomic int64_t runner_turn_us;     /* runner: boot time of its loop's last turn */
     _Atomic int64_t supervisor_tick_us; /* supervisor: boot time of its last tick */
+    _Atomic int64_t memory;             /* isolated runner: bytes its task may take; 0: no limit */
 };
 
 /* gives a descriptor to hand to the runner, and the mapping. */

@@ -40,6 +40,10 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
     list_init(&slot->dirty);
     list_push_back(&runner->open_slots, &slot->node);
     runner->running++;
+    if (definition && runner->isolated && definition->memory) {
+        generation_limit_memory(runner->generation, definition->memory);
+        atomic_store(&runner->shared->memory, definition->memory);
+    }
     if (definition && definition->hooks) {
         slot->params = copy(started->params, started->params_len);
         slot->params_len = started->params_len;

@@ -30,6 +30,7 @@ static void raise_descriptor_limit(void);
 static void serve(struct supervisor *supervisor);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
+static int32_t count_runners(const struct supervisor *supervisor);
 static void on_respawn(struct timer *timer);
 static void drain(struct supervisor *supervisor, int64_t grace_us);
 static void on_leave(struct timer *timer);
@@ -121,6 +122,17 @@ void supervisor_reconciled(void *arg)
     }
 }
 
+void supervisor_store_up(void *arg) { isolated_look(arg); }
+
+void supervisor_isolated_news(void *arg, const char *queue)
+{
+    struct supervisor *supervisor = arg;
+    for (char **list = supervisor->isolated.lists; queue && *list; list++) {
+        if (strcmp(queue, *list) == 0) queue = NULL;
+    }
+    if (!queue) isolated_look(supervisor);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
@@ -142,28 +154,25 @@ static void on_signal(uv_signal_t *handle, int number)
 static void on_tick(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, tick);
-    timer_start(timer, TICK_US);
+    int64_t next_us = TICK_US;
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
         if (!child->shared) continue;
         atomic_store(&child->shared->supervisor_tick_us, clock_boot_us());
-        child_watch(child);
+        int64_t wait_us = child_watch(child);
+        if (wait_us < next_us) next_us = wait_us;
     }
+    timer_start(timer, next_us);
 }
 
 /* ---- respawn, drain, leave ---- */
 
 void supervisor_changed(struct supervisor *supervisor)
 {
-    int32_t living = 0, idle = 0;
+    int32_t living = count_runners(supervisor);
     if (!supervisor->serving) return;
-    LIST_EACH (node, &supervisor->children) {
-        struct child *child = container_of(node, struct child, node);
-        living += child->proc != NULL;
-        idle += child->proc != NULL && child->idle;
-    }
     if (supervisor->draining) {
-        if (living > 0) return;
+        if (living > 0 || !isolated_is_quiet(supervisor)) return;
         if (supervisor->deaths == 0) {
             loop_stop(&supervisor->loop);
         } else { /* Postgres may be away; if so the keeper of another worker finds the rows */
@@ -175,21 +184,40 @@ void supervisor_changed(struct supervisor *supervisor)
         if (!uv_is_active((uv_handle_t *)&supervisor->respawn.handle)) {
             timer_start(&supervisor->respawn, supervisor->respawn_us);
         }
-    } else if (supervisor->burst && idle == living) {
-        drain(supervisor, NO_GRACE_US); /* a start may be on its way */
+    } else if (supervisor_is_idle(supervisor) && isolated_is_quiet(supervisor)) {
+        if (isolated_found_nothing(supervisor))
+            drain(supervisor, NO_GRACE_US); /* a start may be on its way */
+        else
+            isolated_look(supervisor);
     }
+}
+
+static int32_t count_runners(const struct supervisor *supervisor)
+{
+    int32_t living = 0;
+    LIST_EACH (node, &supervisor->children) {
+        const struct child *child = container_of(node, struct child, node);
+        living += child->proc && !child->isolated;
+    }
+    return living;
+}
+
+bool supervisor_is_idle(const struct supervisor *supervisor)
+{
+    int32_t idle = 0;
+    LIST_EACH (node, &supervisor->children) {
+        const struct child *child = container_of(node, struct child, node);
+        idle += child->proc && !child->isolated && child->idle;
+    }
+    return supervisor->burst && idle == supervisor->processes;
 }
 
 static void on_respawn(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, respawn);
-    int32_t living = 0;
     if (supervisor->draining) return;
-    LIST_EACH (node, &supervisor->children) {
-        living += container_of(node, struct child, node)->proc != NULL;
-    }
-    for (; living < supervisor->processes; living++) {
-        if (child_start(supervisor)) continue;
+    for (int32_t living = count_runners(supervisor); living < supervisor->processes; living++) {
+        if (child_start(supervisor, NULL)) continue;
         supervisor_back_off(supervisor);
         supervisor_changed(supervisor);
         return;

@@ -1,6 +1,6 @@
 /* supervisor_private.h: what the files of a supervisor share: supervisor.c (life, signals),
- * prepare.c (before it serves), child.c (one runner), death.c (its end in the ledger), reload.c
- * (code), beat.c (heartbeats, requests). */
+ * prepare.c (before it serves), child.c (one runner), isolated.c (processes for one task), death.c
+ * (its end in the ledger), reload.c (code), beat.c (heartbeats, requests). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 #include "io/proc.h"
 #include "keeper/keeper.h"
 #include "ledger/ledger.h"
+#include "lifecycle/claim.h"
 #include "loop/loop.h"
 #include "worker/channel.h"
 #include "worker/checking.h"
@@ -19,7 +20,7 @@
 /* The program that runs, also when another one lies under its name by now. */
 #define SELF_FILE "/proc/self/exe"
 
-struct child { /* one runner process; a replacement is a new struct */
+struct child { /* one runner process, or an isolated one; a replacement is a new struct */
     struct list node;
     struct supervisor *supervisor;
     struct ident incarnation;
@@ -30,8 +31,11 @@ struct child { /* one runner process; a replacement is a new struct */
     int directory_fd;    /* holds its lock: who can take it knows that we are gone */
     char *stats;         /* JSON, for the heartbeat */
     uint32_t generation; /* that it serves */
-    bool ready, idle, beaten, draining, timed_out, killed;
-    bool dismissed; /* killed at the end of the grace: what it computed is not to blame */
+    bool ready, idle, beaten, draining, killed;
+    enum death_cause cause;   /* it was killed for */
+    bool isolated;            /* started for one task, not replaced */
+    struct claimed_hint hint; /* of that */
+    bool dismissed;           /* killed at the end of the grace: what it computed is not to blame */
     int64_t began_us;
     bool channel_open;
     int references; /* proc and channel */
@@ -49,6 +53,17 @@ enum reload_phase {
     RELOAD_PUBLISHING /* the catalogue is being written */
 };
 
+struct isolated { /* isolated.c */
+    int32_t slots;
+    char **lists; /* of Redis; NULL-terminated */
+    uint64_t kin; /* 0: nothing is carried yet */
+    struct timer poll;
+    struct ident token; /* of the claim under way or last made */
+    bool is_asked, is_woken;
+    bool is_last_look; /* all else was idle when that claim began */
+    bool is_empty;     /* and it found nothing */
+};
+
 struct supervisor {
     struct loop loop;
     const struct config *config;
@@ -61,6 +76,7 @@ struct supervisor {
     struct keeper_options keeper_options;
     int exit_status;
     int32_t processes, slots;
+    struct isolated isolated;
     struct broker *broker;
     struct ledger *ledger, *keeper_ledger;
     struct keeper *keeper;
@@ -92,19 +108,30 @@ struct supervisor {
 };
 
 /* child.c */
-MUSTUSE bool child_start(struct supervisor *supervisor); /* false: it is in the log */
+/* hint NULL: a runner; else an isolated one for that. false: it is in the log */
+MUSTUSE bool child_start(struct supervisor *supervisor, const struct claimed_hint *hint);
 void child_send_generation(struct child *child);
 void child_drain(struct child *child, int64_t grace_us);
 void child_kill(struct child *child);
-void child_watch(struct child *child); /* once a second: blocked past its deadline, or a loop that
-                                          does not turn */
+/* Blocked past its deadline, too large, or a loop that does not turn? Gives the time after which
+ * to look again. */
+int64_t child_watch(struct child *child);
 struct child *child_find(struct supervisor *supervisor, const struct ident *incarnation);
 /* death.c */
 void death_write(struct supervisor *supervisor, const struct ident *incarnation,
-                 const struct ident *culprit, bool timed_out, char *takes_directory);
+                 const struct ident *culprit, enum death_cause cause, char *takes_directory);
 void corpses_bury(
     struct supervisor *supervisor); /* what died on this host with nobody left to say so */
 bool is_name_of_neighbour(struct supervisor *supervisor); /* of a living one on this host */
+/* isolated.c */
+void isolated_init(struct supervisor *supervisor);
+void isolated_look(struct supervisor *supervisor); /* claims what there is room for */
+void isolated_give_back(struct supervisor *supervisor, const struct claimed_hint *hint,
+                        bool failed);
+void isolated_ended(struct supervisor *supervisor);          /* one of these processes */
+bool isolated_is_quiet(const struct supervisor *supervisor); /* no process, no claim */
+bool isolated_found_nothing(
+    const struct supervisor *supervisor); /* since everything else is idle */
 /* run_directory.c */
 MUSTUSE bool run_directory_make(const char *path, int *fd,
                                 struct err *err); /* locked while fd is open */
@@ -128,7 +155,10 @@ MUSTUSE bool supervisor_prepare(struct supervisor *supervisor,
 void supervisor_control(void *arg);
 void supervisor_keeper_news(void *arg, int64_t run_at_us);
 void supervisor_reconciled(void *arg);
-void supervisor_leave(struct supervisor *supervisor);    /* told to: drain within the grace */
+void supervisor_store_up(void *arg);
+void supervisor_isolated_news(void *arg, const char *queue);
+bool supervisor_is_idle(const struct supervisor *supervisor); /* burst: no runner has anything */
+void supervisor_leave(struct supervisor *supervisor);         /* told to: drain within the grace */
 void supervisor_back_off(struct supervisor *supervisor); /* before the next runner is started */
 void supervisor_changed(
     struct supervisor *supervisor); /* a child or death ended: respawn or leave */

@@ -144,7 +144,7 @@ static void claimed(void *arg, const struct broker_claimed *answer, const struct
         const struct hint *hint = &answer->hints[i];
         require(hint->priority >= 0 && hint->priority <= 10);
         require(hint->ready_us >= 0 && hint->starts >= 0);
-        require(strlen(hint->queue) <= QUEUE_NAME_MAX);
+        require(strlen(hint->queue) <= HINT_QUEUE_MAX);
     }
 }
 

@@ -211,7 +211,7 @@ static struct ident claim(struct fixture *at, int max)
 static void settle(struct fixture *at, uint8_t n, struct ident token, bool drop,
                    int64_t not_before_us)
 {
-    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0 };
+    struct broker_settle one = { plain(n).id, token, drop, not_before_us, 0, NULL };
     broker_settle(at->broker, &one, 1, on_done, at);
     expect_ok(at);
 }
@@ -439,8 +439,8 @@ static void a_hint_that_is_not_mine_is_left_to_others(void **state)
     at->kin = 7;
     for (uint8_t n = 0; n < 3; n++) push(at, plain(n));
     struct ident token = claim(at, 2);
-    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7 },
-                                       { plain(1).id, token, false, 0, 7 } };
+    struct broker_settle settles[] = { { plain(0).id, token, false, 0, 7, NULL },
+                                       { plain(1).id, token, false, 0, 7, NULL } };
     broker_settle(at->broker, settles, 2, on_done, at);
     expect_ok(at);
     assert_int_equal(RAW(at, "ZCARD", "{t}:q:default"), 3);
@@ -541,6 +541,69 @@ static void a_paused_queue_is_passed_over(void **state)
     pause_queues(at, NULL, 0);
     claim_from(at, 10, QUEUES("default", "other"));
     assert_claimed(at, "1");
+}
+
+/* ---- tasks that run in processes of their own ---- */
+
+#define ALONE "default/isolated"
+
+static void an_isolated_list_is_a_part_of_its_queue(void **state)
+{
+    struct fixture *at = *state;
+    push(at, plain(1));
+    push(at, hint_of(2, ALONE, 5, NOW_US, 0));
+    assert_int_equal(counts_of(at, "default")->hints, 2);
+    assert_int_equal(at->queue_count, 1);
+    pause_queues(at, QUEUES("default"), 1);
+    claim_from(at, 10, QUEUES(ALONE));
+    assert_claimed(at, "");
+    pause_queues(at, NULL, 0);
+    claim_from(at, 10, QUEUES(ALONE));
+    assert_claimed(at, "2");
+    assert_string_equal(at->hints[0].queue, ALONE);
+    claim(at, 10);
+    assert_claimed(at, "1");
+}
+
+static void a_push_takes_the_hint_out_of_the_other_list(void **state)
+{
+    struct fixture *at = *state;
+    push(at, plain(1));
+    push(at, hint_of(1, ALONE, 5, NOW_US, 0));
+    claim(at, 10);
+    assert_claimed(at, "");
+    push(at, plain(1));
+    claim_from(at, 10, QUEUES(ALONE));
+    assert_claimed(at, "");
+    push(at, hint_of(1, ALONE, 5, NOW_US, 3));
+    push(at, plain(1)); /* an older start */
+    claim(at, 10);
+    assert_claimed(at, "");
+    broker_forget(at->broker, &(struct ident){ .bytes = { [15] = 1 } }, QUEUES("default"), 1,
+                  on_done, at);
+    expect_ok(at);
+    assert_nothing_left(at);
+    assert_int_equal(RAW(at, "EXISTS", "{t}:q:" ALONE), 0);
+}
+
+static void a_hint_in_the_wrong_list_moves_at_its_rank(void **state)
+{
+    struct fixture *at = *state;
+    broker_listen(at->broker, BROKER_WAKE_ISOLATED);
+    turn_until(at, &at->heard, 1);
+    push(at, hint_of(2, ALONE, 5, NOW_US + 1000, 0));
+    turn_until(at, &at->heard, 2);
+    push(at, hint_of(1, "default", 5, NOW_US, 4));
+    struct broker_settle move = { .id = plain(1).id, .token = claim(at, 1), .move_to = ALONE };
+    broker_settle(at->broker, &move, 1, on_done, at);
+    expect_ok(at);
+    turn_until(at, &at->heard, 3);
+    assert_string_equal(at->last, "wake:all wake:" ALONE " wake:" ALONE " ");
+    claim(at, 10);
+    assert_claimed(at, "");
+    claim_from(at, 10, QUEUES(ALONE));
+    assert_claimed(at, "1 2");
+    assert_int_equal(at->hints[0].starts, 4);
 }
 
 static void on_epoch(void *arg, const char *epoch, const struct err *err)
@@ -673,7 +736,7 @@ static void a_queue_that_turned_wrong_keeps_its_claims(void **state)
     push(at, plain(1));
     struct ident token = claim(at, 1);
     RAW(at, "SET", "{t}:q:default", "nonsense");
-    struct broker_settle back = { plain(1).id, token, false, 0, 0 };
+    struct broker_settle back = { plain(1).id, token, false, 0, 0, NULL };
     broker_settle(at->broker, &back, 1, on_done, at);
     await(at);
     assert_int_equal(at->code, ERR_INTERNAL);
@@ -767,6 +830,9 @@ int main(void)
         TEST(forgetting_removes_waiting_and_claimed_hints),
         TEST(present_tells_waiting_claimed_and_parked_from_absent),
         TEST(a_paused_queue_is_passed_over),
+        TEST(an_isolated_list_is_a_part_of_its_queue),
+        TEST(a_push_takes_the_hint_out_of_the_other_list),
+        TEST(a_hint_in_the_wrong_list_moves_at_its_rank),
         TEST(an_epoch_is_not_set_when_redis_lost_data_since_it_was_begun),
         TEST(the_epoch_is_missing_when_redis_lost_its_data),
         TEST(messages_arrive_and_a_new_subscription_says_look),

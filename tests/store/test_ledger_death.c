@@ -8,9 +8,9 @@
 #include "base/mem.h"
 #include "support/ledger_fixture.h"
 
-static void release(struct ident owner, struct ident culprit, bool timeout)
+static void release(struct ident owner, struct ident culprit, enum death_cause cause)
 {
-    struct death death = { owner, culprit, timeout, -1 };
+    struct death death = { owner, culprit, cause, -1 };
     AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
 }
 
@@ -62,7 +62,7 @@ static void a_heartbeat_brings_what_a_supervisor_must_know(void **state)
     sql("INSERT INTO hooks_owed VALUES (gen_random_uuid(), 1, 1, 'failure', 'greet')");
     struct ident request = ident_random();
     AWAIT(ledger_control_request(ledger_a, &request, "reload", NULL, NULL, true, on_json, NULL));
-    release(two, nobody, false);
+    release(two, nobody, DEATH_LOST);
     beat = beat_of(one, two);
     assert_int_equal(beat.alive, 1);
     assert_int_equal(beat.cancels, 1);
@@ -91,7 +91,7 @@ static void a_living_name_cannot_be_taken_twice(void **state)
     row.supervisor = first; /* its runners bear its name */
     AWAIT(ledger_worker_register(ledger_a, &row, on_plain, NULL));
     AWAIT(ledger_worker_register(ledger_a, &row, on_plain, NULL)); /* repeated */
-    release(first, nobody, false);
+    release(first, nobody, DEATH_LOST);
     assert_string_equal(sql("SELECT state FROM workers WHERE supervisor IS NULL"), "gone");
     worker_living("same");
     AWAIT(ledger_workers_of_host(ledger_a, "h", "b", on_json, NULL));
@@ -109,7 +109,7 @@ static void the_culprit_pays_and_bystanders_do_not(void **state)
     struct ident bystander = insert_named("greet");
     struct ident claim = started_by(&owner, guilty.id, 0);
     started_by(&owner, bystander, 0);
-    release(owner, claim, false);
+    release(owner, claim, DEATH_LOST);
     assert_int_equal(answer.hint_count, 1);
     assert_true(ident_equal(&answer.hints[0].id, &bystander));
     assert_int_equal(answer.hints[0].starts, 1);
@@ -129,7 +129,7 @@ static void the_culprit_pays_and_bystanders_do_not(void **state)
                             " ORDER BY ended) FROM attempts"),
                         "lost worker_lost w, released w");
     assert_string_equal(sql("SELECT state FROM workers"), "dead");
-    release(owner, claim, false); /* repeated */
+    release(owner, claim, DEATH_LOST); /* repeated */
     assert_int_equal(answer.hint_count, 0);
     assert_int_equal(sql_int("SELECT max(losses) FROM active"), 1);
 }
@@ -146,7 +146,7 @@ static void losses_end_when_their_budget_is_spent(void **state)
     for (int loss = 0; loss < 3; loss++) {
         struct ident owner = worker_living("w");
         sql("UPDATE active SET run_at = now()");
-        release(owner, started_by(&owner, id, loss), false);
+        release(owner, started_by(&owner, id, loss), DEATH_LOST);
     }
     assert_string_equal(
         sql("SELECT concat_ws(' ', status, losses, failures, attempt, error->>'kind')"
@@ -164,12 +164,12 @@ static void a_culprit_by_timeout_spends_a_failure(void **state)
     slow.retry = (struct retry_policy){ 1, BACKOFF_FIXED, 0, 0, false };
     insert_one(&slow);
     struct ident owner = worker_living("one"), next = worker_living("two");
-    release(owner, started_by(&owner, slow.id, 0), true);
+    release(owner, started_by(&owner, slow.id, 0), DEATH_TIMEOUT);
     assert_string_equal(
         sql("SELECT concat_ws(' ', a.status, a.failures, a.losses, p.ended, p.error->>'kind')"
             " FROM active a, attempts p"),
         "2 1 0 failed timeout");
-    release(next, started_by(&next, slow.id, 1), true);
+    release(next, started_by(&next, slow.id, 1), DEATH_TIMEOUT);
     assert_string_equal(
         sql("SELECT concat_ws(' ', status, failures, losses, error->>'kind') FROM outcomes"),
         "4 2 0 timeout");
@@ -183,7 +183,7 @@ static void max_losses_zero_never_runs_twice(void **state)
     insert_one(&once);
     struct ident owner = worker_living("w");
     started_by(&owner, once.id, 0);
-    release(owner, nobody, false); /* a bystander, even */
+    release(owner, nobody, DEATH_LOST); /* a bystander, even */
     assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
                         "4 worker_lost");
 }
@@ -217,7 +217,7 @@ static void a_pending_cancel_makes_a_release_final(void **state)
     struct ident owner = worker_living("w"), id = insert_named("greet");
     started_by(&owner, id, 0);
     AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
-    release(owner, nobody, false);
+    release(owner, nobody, DEATH_LOST);
     assert_int_equal(answer.hint_count, 0);
     assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
                         "5 cancelled");
@@ -254,8 +254,8 @@ static void a_death_after_that_of_its_supervisor_is_unwitnessed(void **state)
                                      .queues = (const char *const[]){ "default", NULL } };
         AWAIT(ledger_worker_register(ledger_a, &runner, on_plain, NULL));
         started_by(&runner.incarnation, id, 0);
-        if (i == 1) release(supervisor, nobody, false);
-        release(runner.incarnation, nobody, false);
+        if (i == 1) release(supervisor, nobody, DEATH_LOST);
+        release(runner.incarnation, nobody, DEATH_LOST);
         assert_int_equal(answer.hint_count, 1);
         assert_int_equal(
             sql_int("SELECT unwitnessed FROM active WHERE id = '%s' AND status = 0", text_of(id)),
@@ -391,7 +391,7 @@ static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
     const char *const greet[] = { "greet", NULL }, *const other[] = { "other", NULL };
     AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, false, on_json, NULL));
     assert_string_equal(answer.json, "[]"); /* one is alive and runs it */
-    release(one, nobody, false);
+    release(one, nobody, DEATH_LOST);
     AWAIT(ledger_hooks_take(ledger_a, &two, other, 10, false, on_json, NULL));
     assert_string_equal(answer.json, "[]");
     AWAIT(ledger_hooks_take(ledger_a, &two, greet, 10, false, on_json, NULL));

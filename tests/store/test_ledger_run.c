@@ -227,8 +227,8 @@ static void two_connections_start_each_task_exactly_once(void **state)
     }
     const struct carried carried = { "greet", "v1" };
     struct race races[2] = { 0 };
-    ledger_start(ledger_a, &one, &carried, 1, forwards, RACED, on_raced, &races[0]);
-    ledger_start(ledger_b, &two, &carried, 1, backwards, RACED, on_raced, &races[1]);
+    ledger_start(ledger_a, &one, &carried, 1, false, forwards, RACED, on_raced, &races[0]);
+    ledger_start(ledger_b, &two, &carried, 1, false, backwards, RACED, on_raced, &races[1]);
     wait_for(&races[0].done);
     wait_for(&races[1].done);
     assert_int_equal(races[0].started + races[1].started, RACED);

@@ -231,6 +231,9 @@ class Worker:
     def runners(self):
         return [pid for pid in children(self.pid) if "__runner" in command_line(pid)]
 
+    def isolated(self):
+        return [pid for pid in children(self.pid) if "__isolated" in command_line(pid)]
+
     def wait_ready(self, seconds=60):
         """Its tasks are in the catalogue and a runner serves them."""
         def ready():
@@ -262,10 +265,9 @@ class Worker:
 
     def kill_group(self):
         """SIGKILL to supervisor and runners in one stroke, as when a machine loses power."""
-        for pid in [self.pid] + self.runners():
-            os.kill(pid, signal.SIGSTOP)
-        for pid in [self.pid] + self.runners():
-            os.kill(pid, signal.SIGKILL)
+        for number in signal.SIGSTOP, signal.SIGKILL:
+            for pid in [self.pid] + self.runners() + self.isolated():
+                os.kill(pid, number)
         self.process.wait()
 
 

@@ -264,7 +264,7 @@ struct started_copy start_one(const struct ident *owner, struct ident id, int32_
     const struct carried carried[] = { { "greet", "v1" }, { "other", "v2" } };
     struct start_request request = { id, starts, claim };
     struct start_box box = { 0 };
-    ledger_start(ledger_a, owner, carried, 2, &request, 1, on_started, &box);
+    ledger_start(ledger_a, owner, carried, 2, false, &request, 1, on_started, &box);
     wait_for(&box.done);
     return box.copy;
 }

@@ -351,7 +351,7 @@ struct taker *taker_new(struct loop *loop, struct broker *broker, struct ledger 
     static const struct carried carried[] = { { "greet", "v1" } };
     struct taker *taker = xcalloc(1, sizeof *taker);
     const struct claimer_owner owner = { taker,       taker_free_slots, taker_started, taker_fenced,
-                                         taker_epoch, taker_idle,       taker_stuck };
+                                         taker_epoch, taker_idle,       taker_stuck,   NULL };
     taker->incarnation = *incarnation;
     taker->slots = slots;
     taker->claimer = claimer_new(loop, broker, ledger, incarnation, queues, &owner);
