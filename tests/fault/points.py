@@ -331,7 +331,8 @@ class Session:
 
 
 # finish_look is only asked after a finish without an answer, hooks_take for marks of the dead.
-LOSSES = ("finish_success_done lose times 30 in runner",)
+LOSSES = ("finish_success_done lose after 2 times 100 in runner",)
+FEW_LOSSES = ("finish_success_done lose after 2 times 20 in runner",)
 DEATHS = ("hook_run kill after 2 times 12 in runner",)
 
 
@@ -343,7 +344,7 @@ SESSIONS = {
     "runner_kill": lambda only: Session({"runner"}, MORTAL, only, runners=2, extra=LOSSES + DEATHS),
     "runner_stop": lambda only: Session({"runner"}, ("stop",), only, runners=4, extra=LOSSES + DEATHS),
     "runner_fail": lambda only: Session({"runner"}, ("error", "lose"), only, lambda point: not is_take(point),
-                                        extra=LOSSES, mortal=False),
+                                        extra=FEW_LOSSES, mortal=False),
     "runner_take": lambda only: Session({"runner"}, ("error", "lose"), only, is_take, extra=DEATHS),
     "supervisor_kill": lambda only: Session({"supervisor", "checker"}, MORTAL, only),
     "supervisor_stop": lambda only: Session({"supervisor"}, ("stop",), only),
