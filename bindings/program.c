@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 
 #define DRAIN_US   500000
@@ -240,6 +241,7 @@ static void program_sweep(struct program *program)
 {
     if (program->sweeping || program->swept) return;
     program->sweeping = true;
+    (void)fault_here("subprocess_kill");
     uv_queue_work(&program->loop->uv, &program->sweep, on_sweep, on_swept);
 }
 

@@ -1,5 +1,6 @@
-/* mem.c: running out of memory for a small thing is no state the program could go on in, so these
- * say so and abort. */
+/* mem.c: running out of memory is no state the program could go on in, so these say so and end the
+ * process with the status of ERR_NOMEM. To the protocol that is a death like any other; there is no
+ * bug that a core would show. */
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/fault.h"
 
 static void *check(void *memory);
 
@@ -35,10 +38,10 @@ char *xasprintf(const char *fmt, ...)
 
 static void *check(void *memory)
 {
-    if (!memory) {
+    if (!memory || (fault_is_armed && fault_allocation_fails())) {
         static const char message[] = "ctutor-run: out of memory\n";
         (void)!write(STDERR_FILENO, message, sizeof message - 1);
-        abort();
+        _exit(EXIT_FAILURE);
     }
     return memory;
 }

@@ -1,6 +1,6 @@
 /* mem.h: allocation that cannot fail silently.
- * x* abort with a message when memory is gone: for small fixed sizes and start-up. For sizes that a
- * user drives use malloc and ERR_NOMEM. */
+ * x* end the process with a message when memory is gone: for small fixed sizes and start-up. For
+ * sizes that a user drives use malloc and ERR_NOMEM. */
 #pragma once
 #include <stddef.h>
 

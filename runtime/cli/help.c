@@ -16,11 +16,12 @@ static void print_option(FILE *out, const char *name, const char *argument, cons
 
 const struct command command_help = {
     .name = "help",
-    .usage = "[COMMAND | config]",
+    .usage = "[COMMAND | config | faults]",
     .summary = "explain the program, a command or the settings",
     .details = "Examples:\n"
                "  ctutor-run help submit\n"
-               "  ctutor-run help config      every setting, its value and where it comes from\n",
+               "  ctutor-run help config      every setting, its value and where it comes from\n"
+               "  ctutor-run help faults      where tests may break the program, and how\n",
     .run = run_help,
     .offline = true,
 };
@@ -40,6 +41,7 @@ static int run_help(struct app *app, const struct cli_args *args)
         return 0;
     }
     if (args->count == 1 && strcmp(args->words[0], "config") == 0) return help_config(app);
+    if (args->count == 1 && strcmp(args->words[0], "faults") == 0) return help_faults(app);
     const struct command *command = command_find(args->count, args->words, &used);
     if (command && used == args->count) {
         help_command(stdout, command);

@@ -6,3 +6,4 @@
 
 void help_overview(FILE *out);
 void help_command(FILE *out, const struct command *command);
+int help_faults(struct app *app); /* help_faults.c; gives the exit status */

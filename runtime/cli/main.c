@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -58,6 +59,7 @@ int main(int argc, char **argv)
 {
     struct app app;
     open_standard_descriptors();
+    fault_init();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away shows when stdout is flushed */
     if (signal(SIGINT, on_interrupt) == SIG_IGN)
         signal(SIGINT, SIG_IGN); /* sent to the background */

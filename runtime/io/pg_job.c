@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/pg_private.h"
 
@@ -72,6 +73,9 @@ void pg_job_queue(struct pg *pg, struct pg_job *job)
     if (job->done) pg->open_jobs++;
     if (job->params.bytes.len >= PARAMS_MAX) {
         err_set(&err, ERR_DATA, "%s: its parameters are too large", pg_job_name(job));
+        pg_job_end(pg, job, &err, false);
+    } else if (job->kind == PG_JOB_STATEMENT && fault_send(job->statement->name)) {
+        err_set(&err, ERR_STORE, "%s: the fault that was ordered", pg_job_name(job));
         pg_job_end(pg, job, &err, false);
     } else {
         list_push_back(&pg->waiting, &job->node);
@@ -297,9 +301,15 @@ static bool is_own_failure(const struct pg_job *job) { return job->err && !job->
 
 static void end_answered(struct pg *pg, struct pg_job *job)
 {
+    struct err err;
     if (is_own_failure(job)) {
-        struct err err = *job->err;
+        err = *job->err;
         pg_lose(pg, &err);
+        return;
+    }
+    if (job->kind == PG_JOB_STATEMENT && !job->err && fault_done(job->statement->name)) {
+        err_set(&err, ERR_STORE, "the fault that was ordered");
+        pg_lose(pg, &err); /* with this job among those that have no answer */
         return;
     }
     pg_job_end(pg, job, NULL, false);

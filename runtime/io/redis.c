@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -139,6 +140,10 @@ void redis_script(struct redis *redis, struct redis_script *script, size_t key_c
                   const struct redis_command *keys_and_args, redis_done_fn *done, void *arg)
 {
     struct redis_call *call = redis_call_new_script(script, key_count, keys_and_args, done, arg);
+    if (fault_send(script->name)) {
+        end_call(redis, call, REDIS_LOST);
+        return;
+    }
     start_call(redis, call, keys_and_args->wait_for_connection);
 }
 
@@ -167,6 +172,11 @@ static void take_answer(struct redis *redis, const struct redis_answer *answer)
     struct list *node = list_pop_front(&redis->flight);
     struct redis_call *call = container_of(node, struct redis_call, node);
     struct err err;
+    if (!answer->is_error && call->script && fault_done(call->script->name)) {
+        list_push_front(&redis->flight, &call->node);
+        redis_drop_because(redis, "the fault that was ordered");
+        return;
+    }
     if (!answer->is_error) {
         redis_call_finish(call, &answer->reply, NULL);
         return;

@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/interrupt.h"
@@ -168,6 +169,7 @@ static int resume_slice(struct run *run, int count, bool *was_interrupted)
     int64_t from = clock_boot_us();
     struct vm_memory *memory = &run->generation->vm->memory;
     interrupt_enter(run->L, &run->claim, run_limit_us(run));
+    (void)fault_here_for("run_resume", run->name);
     memory->was_refused = false;
     memory->is_limited = true;
     int status = lua_resume(run->L, count);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/tree.h"
@@ -13,6 +14,7 @@ struct removal {
     uv_work_t work;
     struct run *run;
     void (*done)(struct run *run);
+    bool is_spared; /* by a fault: as if it could not be removed */
     bool is_gone;
     struct err err; /* why not */
 };
@@ -45,13 +47,18 @@ void run_tempdir_remove(struct run *run, void (*done)(struct run *run))
     struct removal *removal = xcalloc(1, sizeof *removal);
     removal->run = run;
     removal->done = done;
+    if (fault_here("tempdir_remove")) {
+        err_set(&removal->err, ERR_IO, "cannot remove %s: the fault that was ordered",
+                run->tempdir);
+        removal->is_spared = true;
+    }
     uv_queue_work(&run->generation->host->loop->uv, &removal->work, remove_on_thread, on_removed);
 }
 
 static void remove_on_thread(uv_work_t *work)
 {
     struct removal *removal = container_of(work, struct removal, work);
-    removal->is_gone = tree_remove_all(removal->run->tempdir, &removal->err);
+    removal->is_gone = !removal->is_spared && tree_remove_all(removal->run->tempdir, &removal->err);
 }
 
 static void on_removed(uv_work_t *work, int status)

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/checker.h"
@@ -26,6 +27,7 @@ int checker_main(const char *directory, int64_t default_timeout_us, const struct
     struct check_outcome outcome = { 0 };
     struct err err;
     struct loop loop;
+    fault_set_role(FAULT_CHECKER);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     prctl(PR_SET_NAME, "ctutor-run");
@@ -37,6 +39,7 @@ int checker_main(const char *directory, int64_t default_timeout_us, const struct
                                 .binding_count = binding_count };
     bool known = read_all(0, &before) && before.len &&
                  snapshot_decode(before.data, before.len, &previous, &err);
+    (void)fault_here("checker_load");
     bool good = check_directory(directory, known ? &previous : NULL, &host, default_timeout_us,
                                 &outcome, &err);
     struct buf snapshot = BUF_EMPTY;
@@ -45,6 +48,7 @@ int checker_main(const char *directory, int64_t default_timeout_us, const struct
     add_part(&answer, snapshot.data, snapshot.len);
     add_part(&answer, outcome.catalogue.data, outcome.catalogue.len);
     add_part(&answer, outcome.report.data, outcome.report.len);
+    (void)fault_here("checker_answer");
     bool written = write_all(1, &answer);
     buf_close(&snapshot);
     buf_close(&answer);

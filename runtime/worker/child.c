@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -83,7 +84,7 @@ bool child_start(struct supervisor *supervisor, const struct claimed_hint *hint)
 static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err *err)
 {
     const char *argv[] = { "ctutor-run", child->isolated ? "__isolated" : "__runner", NULL };
-    int fds[] = { -1, 2, 2, channel_fd, shared_fd };
+    int fds[] = { -1, 2, 2, channel_fd, shared_fd, fault_descriptor() };
     char **env = environment_of_children();
     struct proc_options options = {
         .argv = argv,
@@ -91,13 +92,15 @@ static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err
         .env = (const char *const *)env,
         .limits = PROC_NO_LIMITS,
         .fds = fds,
-        .fd_count = COUNT_OF(fds),
+        .fd_count = fault_is_armed ? RUNNER_FAULTS_FD + 1 : RUNNER_SHARED_FD + 1,
         .uid = (uid_t)-1,
         .gid = (gid_t)-1,
         .death_signal = SIGCONT, /* a stopped one wakes, its guard sees to the rest */
         .same_session = true
     };
-    bool good = proc_start(&options, on_exit_of_child, child, &child->proc, err);
+    bool good =
+        (!fault_here("child_spawn") || err_set(err, ERR_IO, "the fault that was ordered")) &&
+        proc_start(&options, on_exit_of_child, child, &child->proc, err);
     free(env);
     return good;
 }
@@ -109,7 +112,8 @@ static char **environment_of_children(void)
         "PATH=",   "HOME=",         "LANG=",          "LC_ALL=",       "TZ=",
         "TMPDIR=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS="
     };
-    char **env = xcalloc(COUNT_OF(kept) + 1, sizeof *env);
+    static char faults[32];
+    char **env = xcalloc(COUNT_OF(kept) + 2, sizeof *env);
     size_t count = 0;
     for (char **entry = environ; *entry; entry++) {
         for (size_t i = 0; i < COUNT_OF(kept); i++) {
@@ -118,6 +122,8 @@ static char **environment_of_children(void)
             }
         }
     }
+    snprintf(faults, sizeof faults, "%s=%d", FAULTS_VARIABLE, RUNNER_FAULTS_FD);
+    if (fault_is_armed) env[count] = faults;
     return env;
 }
 
@@ -279,6 +285,7 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     child->proc = NULL;
     list_del(&child->node);
     list_init(&child->node);
+    (void)fault_here("child_reaped");
     kill_leftovers(supervisor); /* before its rows are given back: nothing of the old run may live
                                    beside the new one */
     if (how.signal) {

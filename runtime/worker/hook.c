@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "task/params.h"
@@ -66,6 +67,7 @@ static void hook_start(struct runner *runner, const char *event, struct run_spec
     spec->kind = kind_of(event, &hook->event);
     spec->timeout_us = HOOK_TIMEOUT_US;
     runner->hooks++;
+    (void)fault_here("hook_run");
     struct run_events events = { hook, on_hook_ended, on_hook_progress, on_hook_log };
     run_start(runner->generation, spec, &events);
 }

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -82,12 +83,14 @@ static bool spawn_checker(struct supervisor *supervisor, struct err *err)
     int before = -1;
     bool good = memory_file(&supervisor->snapshot, &before, err) &&
                 memory_file(NULL, &supervisor->checker_fd, err);
-    int fds[] = { before, supervisor->checker_fd, 2 };
+    int fds[] = { before, supervisor->checker_fd, 2, fault_descriptor() };
+    static const char *const armed[] = { FAULTS_VARIABLE "=3", NULL };
     struct proc_options options = { .argv = argv,
                                     .file = SELF_FILE,
                                     .limits = PROC_NO_LIMITS,
+                                    .env = fault_is_armed ? armed : NULL,
                                     .fds = fds,
-                                    .fd_count = COUNT_OF(fds),
+                                    .fd_count = fault_is_armed ? 4 : 3,
                                     .uid = (uid_t)-1,
                                     .gid = (gid_t)-1 };
 #ifndef __SANITIZE_ADDRESS__ /* its shadow takes more */
@@ -146,6 +149,7 @@ static void on_checked(void *arg, struct proc *proc, struct proc_exit how)
         reload_failed(supervisor, err.text);
         return;
     }
+    (void)fault_here("reload_checked");
     log_report(&supervisor->checked);
     bool changed = supervisor->checked.snapshot.len != supervisor->snapshot.len ||
                    memcmp(supervisor->checked.snapshot.data, supervisor->snapshot.data,

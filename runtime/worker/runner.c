@@ -17,6 +17,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/proc.h"
@@ -60,6 +61,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
 {
     struct runner *runner = xcalloc(1, sizeof *runner);
     struct err err;
+    fault_set_role(FAULT_RUNNER);
     signal(SIGHUP, SIG_IGN); /* signals of the group are the supervisor's to hear */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
@@ -269,7 +271,10 @@ static void take_generation(struct runner *runner, const char *payload, size_t l
     struct err err;
     uint32_t number;
     memcpy(&number, payload, sizeof number);
-    if (!snapshot_decode(payload + sizeof number, len - sizeof number, &snapshot, &err) ||
+    bool is_broken =
+        fault_here("generation_load") && !err_set(&err, ERR_NOMEM, "the fault that was ordered");
+    if (is_broken ||
+        !snapshot_decode(payload + sizeof number, len - sizeof number, &snapshot, &err) ||
         !generation_new(&runner->host, &snapshot, &fresh, &err)) {
         log_error("generation %u cannot be built: %s", number, err.text);
         if (!runner->generation) exit(RUNNER_FAILED); /* nothing to serve: the next one tries */
@@ -431,6 +436,7 @@ static void on_grace(struct timer *timer)
         return;
     }
     runner->released = true;
+    (void)fault_here("grace_over");
     LIST_EACH (node, &runner->open_slots) {
         struct slot *slot = container_of(node, struct slot, node);
         if (slot->run) run_end(slot->run, END_RELEASED);

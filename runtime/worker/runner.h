@@ -8,6 +8,7 @@
 /* Descriptors that the supervisor hands over. */
 #define RUNNER_CHANNEL_FD 3
 #define RUNNER_SHARED_FD  4
+#define RUNNER_FAULTS_FD  5 /* only when faults are armed */
 
 #define RUNNER_TURN_US 1000000 /* so often its loop notes that it turns */
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "lifecycle/await.h"
@@ -40,6 +41,7 @@ int supervisor_main(const struct supervisor_options *options)
 {
     struct supervisor *supervisor = xcalloc(1, sizeof *supervisor);
     struct err err;
+    fault_set_role(FAULT_SUPERVISOR);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     loop_init(&supervisor->loop);
@@ -239,6 +241,7 @@ void supervisor_leave(struct supervisor *supervisor)
 
 static void drain(struct supervisor *supervisor, int64_t grace_us)
 {
+    (void)fault_here("drain");
     supervisor->draining = true;
     if (!supervisor->serving) { /* supervisor_prepare looks at it */
         if (supervisor->checker) proc_signal(supervisor->checker, SIGKILL);

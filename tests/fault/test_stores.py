@@ -145,9 +145,9 @@ class Restarts(StoresTest):
 
     def test_of_postgres_while_tasks_run(self):
         for number in (signal.SIGQUIT, signal.SIGINT):
-            ids = [self.submit("seconds=%s" % seconds) for seconds in (0.5, 1, 3)]
+            ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 2, 4)]
             for task_id in ids:
-                self.place.wait_status(task_id, "STARTED")
+                self.place.wait_status(task_id, "STARTED", "SUCCESS")
             self.place.postgres_server.stop(number)
             time.sleep(1)
             self.place.postgres_server.start()

@@ -289,6 +289,7 @@ class Folder:
         self.tmp = self._folder("tmp")
         self.tasks_dir = self._folder("work/tasks.d")
         self.commands = []
+        self.pass_fds = ()  # to all that is started
         self.stack = contextlib.ExitStack()
         self.stack.callback(shutil.rmtree, self.root, True)
         if tasks:
@@ -343,7 +344,7 @@ class Folder:
             done = subprocess.run(
                 argv, cwd=cwd or self.work, env=self._env(env), timeout=seconds,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                preexec_fn=_before_exec(),
+                preexec_fn=_before_exec(), pass_fds=self.pass_fds,
                 **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}))
         except subprocess.TimeoutExpired as late:
             raise AssertionError("%s does not end\n%s\n%s" % (" ".join(argv), late.stdout, late.stderr))
@@ -354,7 +355,8 @@ class Folder:
         process = subprocess.Popen(
             [PROGRAM, *map(str, args)], cwd=cwd or self.work, env=self._env(env),
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-               "text": True, "start_new_session": True, "preexec_fn": _before_exec(), **options})
+               "text": True, "start_new_session": True, "preexec_fn": _before_exec(),
+               "pass_fds": self.pass_fds, **options})
         self.commands.append(process)
         _started.add(process.pid)
         return process
@@ -519,7 +521,8 @@ class Installation(Folder):
         with open(path, "wb") as log:
             process = subprocess.Popen(
                 argv, cwd=self.work, env=self._env(env), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, preexec_fn=_before_exec())
+                stderr=log, start_new_session=True, preexec_fn=_before_exec(),
+                pass_fds=self.pass_fds)
         worker = Worker(process, path)
         self.workers.append(worker)
         _started.add(process.pid)
