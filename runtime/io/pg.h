@@ -45,7 +45,8 @@ struct pg_options {
     const char *conninfo;    /* copied; holds the password, never logged */
     const char *namespace;   /* schema: first in search_path */
     const char *application; /* application_name */
-    bool index_plan;         /* enable_seqscan, enable_hashjoin, enable_mergejoin = off; jit off;
+    bool index_plan;         /* enable_seqscan, enable_bitmapscan (it reads all that a page leaves
+                                out), enable_hashjoin, enable_mergejoin = off; jit off;
                                 plan_cache_mode=force_generic_plan */
     int64_t statement_timeout_us; /* server side; 0: 30 s */
 };

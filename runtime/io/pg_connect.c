@@ -237,8 +237,8 @@ char *pg_setup_sql(struct pg *pg)
              "set synchronous_commit = on; set default_transaction_isolation = 'read committed';",
              (long long)(pg->statement_timeout_us / 1000));
     if (pg->index_plan)
-        buf_add_text(&sql, "set enable_seqscan = off; set enable_hashjoin = off;"
-                           "set enable_mergejoin = off; set jit = off;"
+        buf_add_text(&sql, "set enable_seqscan = off; set enable_bitmapscan = off;"
+                           "set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;"
                            "set plan_cache_mode = force_generic_plan;");
     if (pg->namespace) {
         buf_add_text(&sql, "set search_path = ");
