@@ -48,7 +48,6 @@ struct claimer {
     bool stopped, closing;
     bool isolated; /* starts what must run isolated, and only that */
     char epoch[64];
-    int64_t last_ok_us;
     int64_t asked_us; /* when the claim in flight went out */
     int unanswered;   /* claims in a row, each on a new connection */
     bool complained;
@@ -98,7 +97,6 @@ struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct led
     claimer->incarnation = *incarnation;
     claimer->queues = queues;
     claimer->owner = *owner;
-    claimer->last_ok_us = clock_boot_us();
     batch_init(&claimer->starts, loop, START_BATCH, 1, flush_starts);
     loop_defer_init(&claimer->wake, on_wake);
     timer_init(loop, &claimer->poll, on_poll);
@@ -198,8 +196,6 @@ bool claimer_is_quiet(const struct claimer *claimer)
     return claimer->held == 0 && claimer->asked == 0 && claimer->settling == 0;
 }
 
-int64_t claimer_last_ok_us(const struct claimer *claimer) { return claimer->last_ok_us; }
-
 static void on_poll(struct timer *timer)
 {
     struct claimer *claimer = container_of(timer, struct claimer, poll);
@@ -242,7 +238,6 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         claim_failed(claimer, err);
         return; /* the poll, or the connection's return, asks again */
     }
-    claimer->last_ok_us = clock_boot_us();
     claimer->unanswered = 0;
     claimer->complained = false;
     if (strcmp(claimer->epoch, claimed->epoch) != 0) {

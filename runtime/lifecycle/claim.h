@@ -51,5 +51,3 @@ void claimer_stop(
 /* Claims of starts without an answer so far; how many. out may be NULL. */
 size_t claimer_starting(const struct claimer *claimer, struct ident *out);
 bool claimer_is_quiet(const struct claimer *claimer); /* no claim, start or settle in flight */
-int64_t claimer_last_ok_us(
-    const struct claimer *claimer); /* boot time of the last claim that was answered */

@@ -196,16 +196,7 @@ class TasksRun(LocalTest):
         process = self.place.start("tasks", "run", "double", "number=1", stderr=slave)
         os.close(slave)
         out = process.stdout.read()
-        shown = b""
-        while True:
-            try:
-                more = os.read(master, 4096)
-            except OSError:  # the other side is closed
-                break
-            if not more:
-                break
-            shown += more
-        os.close(master)
+        shown = ctutor.read_terminal(master)
         self.assertEqual(process.wait(30), 0)
         self.assertEqual(json.loads(out)["value"], 2)
         self.assertIn(b"50% STARTED", shown)

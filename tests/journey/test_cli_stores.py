@@ -8,7 +8,7 @@ import signal
 import time
 import unittest
 
-from ctutor import children, wait_until
+from ctutor import children, read_terminal, wait_until
 from journey import ABSENT_ID, ServedTest
 
 FILES = {
@@ -41,16 +41,7 @@ class Commands(ServedTest):
         master, slave = pty.openpty()
         process = self.place.start(*args, stdout=slave, stderr=slave)
         os.close(slave)
-        shown = b""
-        while True:
-            try:
-                more = os.read(master, 4096)
-            except OSError:  # the other side is closed
-                break
-            if not more:
-                break
-            shown += more
-        os.close(master)
+        shown = read_terminal(master)
         process.wait(30)
         return shown
 

@@ -380,6 +380,21 @@ class Folder:
         return shell, lambda: os.close(ours)
 
 
+def read_terminal(master):
+    """All that is written to the other side until that is closed; closes ours."""
+    shown = b""
+    while True:
+        try:
+            more = os.read(master, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not more:
+            break
+        shown += more
+    os.close(master)
+    return shown
+
+
 class Installation(Folder):
     """A folder with Redis, Postgres and workers: see above."""
 
