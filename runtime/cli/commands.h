@@ -3,7 +3,7 @@
 #pragma once
 #include "cli/app.h"
 
-extern const struct command command_up, command_worker_start, command_worker_status,
+extern const struct command command_up, command_serve, command_worker_start, command_worker_status,
     command_worker_reload, command_worker_stop;
 extern const struct command command_submit, command_status, command_result, command_watch,
     command_logs, command_list;

@@ -16,6 +16,7 @@
 #include "task/suggest.h"
 
 static const struct command *const running[] = { &command_up,
+                                                 &command_serve,
                                                  &command_worker_start,
                                                  &command_worker_status,
                                                  &command_worker_reload,

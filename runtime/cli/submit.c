@@ -13,10 +13,10 @@
 #include "cli/output.h"
 #include "cli/parameters.h"
 #include "cli/result.h"
-#include "cli/submit_answer.h"
 #include "cli/submit_bulk.h"
 #include "cli/submit_options.h"
 #include "cli/wait.h"
+#include "lifecycle/submit_answer.h"
 
 #define BROKER_WAIT_US INT64_C(200000)
 
@@ -121,7 +121,8 @@ static bool send_box(struct app *app, struct submission_box *takes_box, struct s
     submit_task(submitter, takes_box, on_submitted, sending);
     ledger_workers(app->ledger, await_json, &workers);
     bool good = await_run(&app->loop, &sending->await, &failure);
-    good = submit_answer_is_good(app, &sending->answer, good ? NULL : &failure, &sending->id, err);
+    good = submit_answer_is_good(&sending->answer, good ? NULL : &failure, &sending->id,
+                                 config_int(app->config, SET_MAX_WAITING), err);
     bool is_known = await_run(&app->loop, &workers, NULL);
     app_flush_broker(app);
     submitter_free(submitter);

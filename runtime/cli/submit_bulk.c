@@ -20,8 +20,8 @@
 #include "cli/entry.h"
 #include "cli/options.h"
 #include "cli/output.h"
-#include "cli/submit_answer.h"
 #include "cli/submit_options.h"
+#include "lifecycle/submit_answer.h"
 
 #define IN_FLIGHT_MAX  2000
 #define BYTES_MAX      ((size_t)64 << 20)
@@ -295,7 +295,8 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
         bulk->err = *err;
         bulk->has_lost_store = true;
     } else {
-        (void)!submit_answer_is_good(bulk->app, answer, err, &line->id, &line->err);
+        (void)!submit_answer_is_good(answer, err, &line->id,
+                                     config_int(bulk->app->config, SET_MAX_WAITING), &line->err);
     }
 }
 

@@ -28,6 +28,7 @@ enum setting {
     SET_PROCESSES,
     SET_CONCURRENCY,
     SET_ISOLATED,
+    SET_LISTEN,
     SET_NAMESPACE,
     SET_LOG,
     SET_LOG_FORMAT,
@@ -121,5 +122,7 @@ bool config_wants_api(const struct config *config);
  * [a-z0-9_.-]{1,64}. */
 MUSTUSE bool config_queues(const struct config *config, char ***out, struct err *err);
 void config_queues_free(char **queues);
+/* SET_LISTEN: "127.0.0.1:8000", "[::1]:8000". gives *address, without brackets; port 0: any */
+MUSTUSE bool config_listen(const struct config *config, char **address, int *port, struct err *err);
 /* `help config`: each setting with help, default, present value (masked) and origin; or as JSON. */
 void config_print(const struct config *config, struct buf *out, bool json);

@@ -91,6 +91,10 @@ const struct setting_info setting_table[SETTING_COUNT] = {
                        .max = 1024,
                        .help = "tasks of a worker that run in processes of their own at the same "
                                "time; 0: it takes none of those" },
+    [SET_LISTEN] = { .variable = "CTUTOR_LISTEN",
+                     .flag = "listen",
+                     .default_text = "127.0.0.1:8000",
+                     .help = "address and port of `serve`" },
     [SET_NAMESPACE] = { .variable = "CTUTOR_NAMESPACE",
                         .default_text = "ctutor",
                         .help = "prefix of the Redis keys and name of the Postgres schema" },

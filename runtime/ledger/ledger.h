@@ -308,6 +308,10 @@ struct task_filter {
  */
 void ledger_info(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg);
 void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg);
+/* Which of these will not change any more by themselves: final, or there is none: JSON array of
+ * ids. */
+void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,
+                   ledger_json_fn *done, void *arg);
 /* {tasks, total, limit, offset, has_more[, total_capped]} newest first */
 void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
                  void *arg);

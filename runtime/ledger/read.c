@@ -20,6 +20,11 @@ static const struct pg_statement INFO = {
 static const struct pg_statement RESULT = {
     "result", "SELECT result_json(i) FROM task_info i WHERE i.task_id = $1"
 };
+static const struct pg_statement FINALS = {
+    "finals",
+    "SELECT coalesce(json_agg(i.id), '[]')::text FROM unnest($1::uuid[]) i (id)"
+    " WHERE NOT EXISTS (SELECT FROM active a WHERE a.id = i.id" ALONE ")"
+};
 static const struct pg_statement LOGS = {
     "logs",
     "WITH l AS MATERIALIZED ("
@@ -98,6 +103,14 @@ void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn
     struct call *call = call_json(ledger, done, arg);
     pg_uuid(&call->params, id);
     call_send(call, &RESULT);
+}
+
+void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,
+                   ledger_json_fn *done, void *arg)
+{
+    struct call *call = call_json(ledger, done, arg);
+    put_idents(&call->params, ids, count);
+    call_send(call, &FINALS);
 }
 
 void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,

@@ -28,6 +28,7 @@ const char schema_catalogue[] =
     "  INSERT INTO load_errors (supervisor, file, error)\n"
     "  SELECT publisher, e.error->>'file', string_agg(e.error->>'error', E'\\n')\n"
     "  FROM json_array_elements(coalesce(load->'errors', '[]')) e (error) GROUP BY 2;\n"
+    "  PERFORM pg_notify(current_schema() || '_control', '');\n" /* who keeps entries */
     "END $$;\n"
     "CREATE VIEW task_types AS\n"
     "WITH bad AS (\n"

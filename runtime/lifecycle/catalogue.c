@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "lifecycle/door.h"
 #include "task/params.h"
+#include "task/suggest.h"
 
 static void parse_retry(const json_t *json, struct retry_policy *retry);
 
@@ -65,4 +66,24 @@ void catalogue_entry_free(struct catalogue_entry *entry)
     free(entry->tags);
     free(entry->schema_hash);
     free(entry);
+}
+
+bool catalogue_explain_unknown(const char *name, const char *list, size_t len, struct err *err)
+{
+    struct suggestion near = { .word = name };
+    json_t *all = params_load(list, len), *item;
+    size_t index;
+    json_array_foreach(all, index, item)
+    {
+        const char *known = json_string_value(json_object_get(item, "name"));
+        if (known && json_is_object(json_object_get(item, "parameters")))
+            suggest_consider(&near, known);
+    }
+    if (near.nearest)
+        err_set(err, ERR_NOT_FOUND, "there is no task '%.130s': did you mean %s?", name,
+                near.nearest);
+    else
+        err_set(err, ERR_NOT_FOUND, "there is no task '%.130s': see ctutor-run tasks", name);
+    json_decref(all);
+    return false;
 }

@@ -5,12 +5,12 @@ import unittest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 FLOOR = {"base": 0, "config": 1, "loop": 1, "task": 1, "io": 2, "broker": 3, "ledger": 3, "lifecycle": 4, "script": 4,
-         "bindings": 5, "worker": 6, "keeper": 6, "cli": 7}
+         "bindings": 5, "worker": 6, "keeper": 6, "http": 7, "cli": 8}
 # The keeper is a part of the supervisor (docs/architecture.md).
 SIDEWAYS = {("worker", "keeper")}
 # library header -> folders and file prefixes that may include it
-ONLY = {"hiredis": ("io/redis",), "libpq": ("io/pg", "config/postgres_url"), "lua": ("script/", "bindings/"), "microhttpd": (), "yaml": ("bindings/",),
-        "jansson": ("task/", "config/", "lifecycle/", "script/", "worker/", "keeper/", "cli/")}
+ONLY = {"hiredis": ("io/redis",), "libpq": ("io/pg", "config/postgres_url"), "lua": ("script/", "bindings/"), "microhttpd": ("http/server",), "yaml": ("bindings/",),
+        "jansson": ("task/", "config/", "lifecycle/", "script/", "worker/", "keeper/", "http/", "cli/")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 
 

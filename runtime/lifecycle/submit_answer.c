@@ -1,5 +1,5 @@
 /* submit_answer.c: see submit_answer.h. */
-#include "cli/submit_answer.h"
+#include "lifecycle/submit_answer.h"
 
 #include "base/jsonw.h"
 
@@ -24,14 +24,14 @@ void submit_answer_json(struct buf *out, const struct submit_answer *answer, con
     jsonw_object_end(&w);
 }
 
-bool submit_answer_is_good(const struct app *app, const struct submit_answer *answer,
-                           const struct err *failure, const struct ident *id, struct err *err)
+bool submit_answer_is_good(const struct submit_answer *answer, const struct err *failure,
+                           const struct ident *id, int64_t max_waiting, struct err *err)
 {
     char text[IDENT_TEXT_SIZE];
     ident_text(id, text);
     if (failure && failure->code == ERR_STORE)
         return err_set(err, ERR_STORE,
-                       "%s. Whether the task was accepted is not known: repeat it with --id %s, "
+                       "%s. Whether the task was accepted is not known: repeat it with the id %s, "
                        "which cannot submit it twice",
                        failure->text, text);
     if (failure) {
@@ -45,7 +45,7 @@ bool submit_answer_is_good(const struct app *app, const struct submit_answer *an
         return err_set(err, ERR_CONFLICT, "the id %s is in use by another task", text);
     case INSERT_FULL:
         return err_set(err, ERR_FULL, "the queue is full: %lld tasks wait (CTUTOR_MAX_WAITING)",
-                       (long long)config_int(app->config, SET_MAX_WAITING));
+                       (long long)max_waiting);
     }
     return false;
 }

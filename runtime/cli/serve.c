@@ -1,0 +1,30 @@
+/* serve.c: `serve`. The flag that is a setting was applied before it runs. */
+#include "http/serve.h"
+
+#include "cli/commands.h"
+#include "cli/options.h"
+
+static int run(struct app *app, const struct cli_args *args);
+
+static const struct cli_option options[] = {
+    { "listen", "ADDR:PORT", "where to listen; default: 127.0.0.1:8000", false }, { 0 }
+};
+
+const struct command command_serve = {
+    .name = "serve",
+    .usage = "",
+    .summary = "the REST API, in the foreground",
+    .details = "SIGTERM or Ctrl-C: nobody new is let in, who waits is answered, then it ends.\n\n"
+               "Examples:\n"
+               "  ctutor-run serve\n"
+               "  ctutor-run serve --listen 127.0.0.1:9000\n",
+    .options = options,
+    .run = run,
+};
+
+static int run(struct app *app, const struct cli_args *args)
+{
+    struct err err;
+    if (!cli_expect_words(&command_serve, args, 0, 0, &err)) return app_fail(app, &err);
+    return serve_main(app->config);
+}

@@ -1,0 +1,130 @@
+/* api.c: a request's way to its handler. */
+#include "http/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "http/access.h"
+
+#define SMALL_MAX (INT64_C(1) << 20)
+#define BULK_MAX  (INT64_C(64) << 20)
+#define TASK_REST (INT64_C(64) << 10) /* of a submission besides its parameters */
+
+static int64_t head(void *arg, struct http_request *request);
+static bool is_json(const struct http_request *request);
+static int64_t body_max(const struct api *api, enum body_kind kind);
+static void handle(void *arg, struct http_request *request);
+static void refuse(void *arg, struct http_request *request, const struct err *why);
+static struct exchange *exchange_of(struct api *api, struct http_request *request);
+static bool is_query_known(struct exchange *exchange);
+
+const struct http_handlers api_handlers = { .head = head, .handle = handle, .refuse = refuse };
+
+static int64_t head(void *arg, struct http_request *request)
+{
+    struct api *api = arg;
+    struct exchange *exchange = exchange_of(api, request);
+    struct err err;
+    char allow[64];
+    exchange->route =
+        route_find(http_method(request), http_path(request), &exchange->word, allow, &err);
+    if (!exchange->route) {
+        bool is_known = err.code == ERR_INPUT;
+        if (is_known) http_set_header(request, "Allow", allow);
+        answer_status(exchange, is_known ? 405 : 404, is_known ? "method" : "not_found", "%s",
+                      err.text);
+        return 0;
+    }
+    int refused = access_check(exchange, &err);
+    if (refused) {
+        if (refused == 401) http_set_header(request, "WWW-Authenticate", "Bearer");
+        answer_status(exchange, refused, refused == 401 ? "unauthorized" : "forbidden", "%s",
+                      err.text);
+        return 0;
+    }
+    if (exchange->route->body != BODY_NONE && !is_json(request)) {
+        answer_status(exchange, 415, "media_type",
+                      "the body must be application/json (Content-Type)");
+        return 0;
+    }
+    return body_max(api, exchange->route->body);
+}
+
+static bool is_json(const struct http_request *request)
+{
+    const char *type = http_header(request, "Content-Type");
+    size_t len = strlen("application/json");
+    return type && strncasecmp(type, "application/json", len) == 0 &&
+           (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
+}
+
+static int64_t body_max(const struct api *api, enum body_kind kind)
+{
+    switch (kind) {
+    case BODY_NONE: return 0;
+    case BODY_SMALL: return SMALL_MAX;
+    case BODY_TASK: return config_int(api->config, SET_MAX_PARAMS) + TASK_REST;
+    case BODY_BULK: return BULK_MAX;
+    }
+    return 0;
+}
+
+static void handle(void *arg, struct http_request *request)
+{
+    struct api *api = arg;
+    struct exchange *exchange = http_context(request);
+    if (api->is_leaving) {
+        answer_status(exchange, 503, "leaving", "this server is stopping");
+        return;
+    }
+    bool has_id = strstr(exchange->route->path, "{id}") != NULL;
+    if (has_id && !ident_parse(exchange->word, &exchange->id))
+        answer_no_task(exchange);
+    else if (is_query_known(exchange))
+        exchange->route->handle(exchange);
+}
+
+static void refuse(void *arg, struct http_request *request, const struct err *why)
+{
+    struct exchange *exchange = http_context(request);
+    if (!exchange) exchange = exchange_of(arg, request);
+    if (why->code == ERR_TOO_LARGE)
+        answer_err(exchange, why);
+    else
+        answer_status(exchange, 400, "invalid", "%s", why->text);
+}
+
+static struct exchange *exchange_of(struct api *api, struct http_request *request)
+{
+    struct exchange *exchange = xcalloc(1, sizeof *exchange);
+    *exchange = (struct exchange){ .api = api, .request = request };
+    http_set_context(request, exchange);
+    return exchange;
+}
+
+struct query_check {
+    const struct route_param *known;
+    char unknown[64];
+};
+
+static bool check_query(void *arg, const char *name, const char *value)
+{
+    struct query_check *check = arg;
+    (void)value;
+    for (const struct route_param *param = check->known; param && param->name; param++)
+        if (strcmp(param->name, name) == 0) return true;
+    strncat(check->unknown, *name ? name : "?", sizeof check->unknown - 1);
+    return false;
+}
+
+/* A mistyped filter must not pass for none. */
+static bool is_query_known(struct exchange *exchange)
+{
+    struct query_check check = { .known = exchange->route->query };
+    http_each_query(exchange->request, check_query, &check);
+    if (!check.unknown[0]) return true;
+    answer_field(exchange, check.unknown, "is no parameter of %s %s", exchange->route->method,
+                 exchange->route->path);
+    return false;
+}

@@ -1,0 +1,269 @@
+/* serve.c: life of a server.
+ *
+ *   stores -> schema -> keeper -> listen -> [SIGTERM: no more connections, everybody is answered]
+ * -> leave */
+#include "http/serve.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/entries.h"
+#include "http/reload.h"
+#include "http/served.h"
+#include "http/waits.h"
+#include "keeper/keeper.h"
+#include "lifecycle/await.h"
+
+#define STORE_US INT64_C(30000000) /* to come up in */
+#define LEAVE_US INT64_C(10000000) /* for what is being answered */
+
+struct serve {
+    struct loop loop;
+    struct api api;
+    struct ledger *keeper_ledger;
+    struct keeper *keeper;
+    uv_signal_t signals[3];
+    struct timer patience; /* until the stores are up; until all have left */
+    bool is_late, is_told;
+    int status;
+};
+
+static bool prepare(struct serve *serve, struct err *err);
+static bool open_stores(struct serve *serve, struct err *err);
+static bool wait_for_postgres(struct serve *serve, struct err *err);
+static bool check_schema(struct serve *serve, struct err *err);
+static bool listen_at(struct serve *serve, struct err *err);
+static void watch_signals(struct serve *serve);
+static void on_signal(uv_signal_t *handle, int number);
+static void on_patience(struct timer *timer);
+static void answer_everybody(struct serve *serve);
+static void close_down(struct serve *serve);
+static void on_redis_up(void *arg);
+static void on_event(void *arg, const char *line, size_t len);
+static void on_keeper_news(void *arg, int64_t run_at_us);
+static void on_ledger_up(void *arg);
+static void on_notify(void *arg);
+
+int serve_main(const struct config *config)
+{
+    struct serve *serve = xcalloc(1, sizeof *serve);
+    struct err err;
+    signal(SIGPIPE, SIG_IGN);
+    loop_init(&serve->loop);
+    serve->api.loop = &serve->loop;
+    serve->api.config = config;
+    timer_init(&serve->loop, &serve->patience, on_patience);
+    watch_signals(serve);
+    if (prepare(serve, &err)) {
+        while (!serve->is_told) loop_turn(&serve->loop, true);
+        answer_everybody(serve);
+        log_info("everybody is answered");
+    } else if (!serve->is_told) {
+        log_error("%s", err.text);
+        serve->status = err_exit_status(err.code);
+    }
+    int status = serve->status;
+    close_down(serve);
+    return status;
+}
+
+static bool prepare(struct serve *serve, struct err *err)
+{
+    struct api *api = &serve->api;
+    if (!open_stores(serve, err) || !wait_for_postgres(serve, err) || !check_schema(serve, err))
+        return false;
+    const struct keeper_options keeper = {
+        .me = ident_random(),
+        .lease_us = config_duration_us(api->config, SET_LEASE),
+        .unknown_grace_us = config_duration_us(api->config, SET_UNKNOWN_GRACE),
+        .max_waiting = config_int(api->config, SET_MAX_WAITING),
+        .result_ttl_us = config_duration_us(api->config, SET_RESULT_TTL),
+    };
+    serve->keeper = keeper_new(&serve->loop, serve->keeper_ledger, api->broker, &keeper);
+    api->submitter = submitter_new(&serve->loop, api->inserts, api->broker);
+    api->entries = entries_new(api->ledger);
+    api->served = served_new(api->ledger);
+    api->waits = waits_new(api);
+    api->reloads = reloads_new(api);
+    return listen_at(serve, err);
+}
+
+static bool open_stores(struct serve *serve, struct err *err)
+{
+    struct api *api = &serve->api;
+    const char *namespace = config_text(api->config, SET_NAMESPACE);
+    struct redis_target redis;
+    char *postgres;
+    const struct broker_hooks broker = {
+        .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
+    };
+    const struct ledger_hooks news = { .arg = serve,
+                                       .connected = on_ledger_up,
+                                       .control = on_notify };
+    if (!config_redis_target(api->config, &redis, err)) return false;
+    if (!config_postgres_conninfo(api->config, &postgres, err)) {
+        redis_target_close(&redis);
+        return false;
+    }
+    api->broker = broker_new(&serve->loop, &redis, namespace, &broker);
+    broker_listen(api->broker, BROKER_EVENTS | BROKER_KEEPER);
+    api->ledger = ledger_new(&serve->loop, postgres, namespace, "ctutor-run serve", &news);
+    api->lists = ledger_new(&serve->loop, postgres, namespace, "ctutor-run serve lists", NULL);
+    api->inserts = ledger_new(&serve->loop, postgres, namespace, "ctutor-run serve submit", NULL);
+    serve->keeper_ledger = ledger_new(&serve->loop, postgres, namespace, "ctutor-run keeper", NULL);
+    redis_target_close(&redis);
+    explicit_bzero(postgres, strlen(postgres));
+    free(postgres);
+    return true;
+}
+
+/* It may start with its stores: a server that gives up at once would have to be started again. */
+static bool wait_for_postgres(struct serve *serve, struct err *err)
+{
+    timer_start(&serve->patience, STORE_US);
+    while (!ledger_is_up(serve->api.ledger) && !serve->is_late && !serve->is_told)
+        loop_turn(&serve->loop, true);
+    timer_stop(&serve->patience);
+    if (serve->is_told) return err_set(err, ERR_INTERRUPTED, "told to leave before it served");
+    if (!serve->is_late) return true;
+    char *shown = config_postgres_shown(serve->api.config);
+    err_set(err, ERR_STORE, "Postgres (%s) does not answer. DATABASE_URL says where it is", shown);
+    free(shown);
+    return false;
+}
+
+static bool check_schema(struct serve *serve, struct err *err)
+{
+    struct await await = { 0 };
+    ledger_schema_version(serve->api.ledger, await_done, &await);
+    if (!await_run(&serve->loop, &await, err)) return err_wrap(err, "Postgres");
+    if (await.count == 0) {
+        ledger_migrate(serve->api.ledger, await_done, &await);
+        return await_run(&serve->loop, &await, err) || err_wrap(err, "schema");
+    }
+    if (await.count == LEDGER_SCHEMA_VERSION) return true;
+    return err_set(err, ERR_INPUT, "the schema has version %lld, this program needs %d: %s",
+                   (long long)await.count, LEDGER_SCHEMA_VERSION,
+                   await.count < LEDGER_SCHEMA_VERSION ? "run `ctutor-run migrate`"
+                                                       : "install the newer program");
+}
+
+static bool listen_at(struct serve *serve, struct err *err)
+{
+    struct api *api = &serve->api;
+    struct http_handlers handlers = api_handlers;
+    char *address;
+    int port;
+    handlers.arg = api;
+    if (!config_listen(api->config, &address, &port, err)) return false;
+    bool good = http_server_new(&serve->loop, address, port, &handlers, &api->server, err);
+    if (good) {
+        bool is_six = strchr(address, ':') != NULL;
+        log_info("serving http://%s%s%s:%d", is_six ? "[" : "", address, is_six ? "]" : "",
+                 http_server_port(api->server));
+    }
+    free(address);
+    return good;
+}
+
+/* SIGHUP is for workers; a terminal that is lost takes this down by SIGTERM's way. */
+static void watch_signals(struct serve *serve)
+{
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        uv_signal_init(&serve->loop.uv, &serve->signals[i]);
+        serve->signals[i].data = serve;
+        uv_signal_start(&serve->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct serve *serve = handle->data;
+    if (number == SIGHUP) return;
+    if (serve->is_told) serve->is_late = true; /* a second one: now */
+    serve->is_told = true;
+}
+
+static void on_patience(struct timer *timer)
+{
+    container_of(timer, struct serve, patience)->is_late = true;
+}
+
+/* Nobody new; who waits hears what is known; what is being written is awaited. */
+static void answer_everybody(struct serve *serve)
+{
+    struct api *api = &serve->api;
+    log_info("told to leave");
+    http_server_quiesce(api->server);
+    api->is_leaving = true;
+    waits_end(api->waits);
+    reloads_end(api->reloads);
+    timer_start(&serve->patience, LEAVE_US);
+    while (http_server_is_busy(api->server) && !serve->is_late) loop_turn(&serve->loop, true);
+    timer_stop(&serve->patience);
+}
+
+/* The stores go first: what they still owe comes back as an error and ends its request. */
+static void close_down(struct serve *serve)
+{
+    struct api *api = &serve->api;
+    if (serve->keeper) keeper_stop(serve->keeper);
+    if (api->ledger) ledger_free(api->ledger);
+    if (api->lists) ledger_free(api->lists);
+    if (api->inserts) ledger_free(api->inserts);
+    if (serve->keeper_ledger) ledger_free(serve->keeper_ledger);
+    if (api->broker) broker_free(api->broker);
+    if (serve->keeper) keeper_free(serve->keeper);
+    loop_turn(&serve->loop, false);
+    if (api->server) http_server_free(api->server);
+    if (api->reloads) reloads_free(api->reloads);
+    if (api->waits) waits_free(api->waits);
+    served_free(api->served);
+    entries_free(api->entries);
+    submitter_free(api->submitter);
+    for (size_t i = 0; i < COUNT_OF(serve->signals); i++)
+        uv_close((uv_handle_t *)&serve->signals[i], NULL);
+    timer_close(&serve->patience, NULL);
+    loop_close(&serve->loop);
+    free(serve);
+}
+
+/* ---- news ---- */
+
+static void on_redis_up(void *arg)
+{
+    struct serve *serve = arg;
+    if (serve->api.waits) waits_look(serve->api.waits); /* what was announced meanwhile is lost */
+}
+
+static void on_event(void *arg, const char *line, size_t len)
+{
+    struct serve *serve = arg;
+    if (serve->api.waits) waits_event(serve->api.waits, line, len);
+}
+
+static void on_keeper_news(void *arg, int64_t run_at_us)
+{
+    struct serve *serve = arg;
+    if (serve->keeper) keeper_wake(serve->keeper, run_at_us);
+}
+
+static void on_ledger_up(void *arg)
+{
+    struct serve *serve = arg;
+    ledger_listen(serve->api.ledger);
+    if (serve->api.entries) entries_forget(serve->api.entries);
+}
+
+/* A load was published, or a worker has answered: rare, and cheap to look at. */
+static void on_notify(void *arg)
+{
+    struct serve *serve = arg;
+    if (serve->api.entries) entries_forget(serve->api.entries);
+    if (serve->api.reloads) reloads_news(serve->api.reloads);
+}

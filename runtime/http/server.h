@@ -1,0 +1,95 @@
+/* server.h: HTTP: bytes in, requests out. The only includer of libmicrohttpd; knows no task words.
+ *
+ * head -> [body] -> handle -> http_answer | http_stream_start | http_drop, exactly once, now or
+ * later. Until then the connection stands still: no thread, no timer, no polling. Everything of a
+ * client is bounded: its header (HTTP_HEAD_MAX), its body (what `head` allows), the time for both,
+ * what it does not read, and how many there are.
+ *
+ * Loop thread only. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "loop/loop.h"
+
+#define HTTP_HEAD_MAX                                                                              \
+    (8 * 1024) /* memory of a connection: its header and a piece of body lie in it */
+
+struct http_server;  /* opaque */
+struct http_request; /* opaque: one exchange; lives until it is answered */
+
+struct http_handlers {
+    void *arg;
+    /* The header is there. How long may the body be? It may answer at once instead; then nothing
+     * more of the request is read, and what it gives does not count. */
+    int64_t (*head)(void *arg, struct http_request *request);
+    void (*handle)(void *arg, struct http_request *request);
+    /* What is refused before `head` could look at it, or while the body came: answers it in the
+     * words of the application. */
+    void (*refuse)(void *arg, struct http_request *request, const struct err *why);
+};
+/* Listens. address: IPv4, IPv6 without brackets, or "localhost" (both loopbacks' first). port 0:
+ * any. ERR_INPUT: the address is none; ERR_IO: it cannot be had. gives */
+MUSTUSE bool http_server_new(struct loop *loop, const char *address, int port,
+                             const struct http_handlers *handlers, struct http_server **out,
+                             struct err *err);
+/* The port that it listens on. */
+int http_server_port(const struct http_server *server);
+size_t http_server_connections(const struct http_server *server);
+/* Accepts nobody any more. What is being handled may be answered still. */
+void http_server_quiesce(struct http_server *server);
+/* Somebody's request is there and not yet answered to the end. */
+bool http_server_is_busy(const struct http_server *server);
+/* Drops what is not answered yet. */
+void http_server_free(struct http_server *server);
+
+/* ---- a request: all borrowed, as long as it lives ---- */
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request); /* decoded, without the query */
+/* NULL when absent; the first of several. A parameter without = is "". */
+const char *http_query(const struct http_request *request, const char *name);
+/* Each parameter of the query in turn. visit false: enough. */
+void http_each_query(struct http_request *request,
+                     bool (*visit)(void *arg, const char *name, const char *value), void *arg);
+const char *http_header(const struct http_request *request, const char *name);
+const char *http_cookie(const struct http_request *request, const char *name);
+const char *http_body(const struct http_request *request, size_t *len);
+const struct sockaddr *http_peer(const struct http_request *request);
+bool http_peer_is_loopback(const struct http_request *request);
+
+/* The application's own memory of a request. */
+void http_set_context(struct http_request *request, void *context);
+void *http_context(const struct http_request *request);
+
+/* ---- its answer ---- */
+/* Before the answer; texts are copied. A line break in a value is refused by dropping the header.
+ */
+void http_set_header(struct http_request *request, const char *name, const char *value);
+/* content_type NULL: none, and no body. */
+void http_answer(struct http_request *request, int status, const char *content_type,
+                 struct buf *takes_body);
+/* Bytes that live as long as the program. */
+void http_answer_static(struct http_request *request, int status, const char *content_type,
+                        const void *body, size_t len);
+/* Ends the connection without a word. */
+void http_drop(struct http_request *request);
+/* For what may take long to answer: gone is called when the client has gone meanwhile; then the
+ * request must be dropped. */
+void http_watch(struct http_request *request, void (*gone)(void *arg, struct http_request *request),
+                void *arg);
+
+/* ---- an answer without end (Server-Sent Events) ---- */
+struct http_stream; /* opaque */
+/* gone: once, whoever ended it; then the stream is no more. Takes the request. */
+struct http_stream *http_stream_start(struct http_request *request, const char *content_type,
+                                      void (*gone)(void *arg), void *arg);
+/* What the client has not taken yet. */
+size_t http_stream_backlog(const struct http_stream *stream);
+void http_stream_write(struct http_stream *stream, const void *data, size_t len);
+void http_stream_end(struct http_stream *stream);   /* after what is written */
+void http_stream_abort(struct http_stream *stream); /* at once */

@@ -1,0 +1,31 @@
+/* tasks.c: reading tasks. The ledger answers in the words of the contract; here is only what was
+ * asked for. */
+#include "http/api.h"
+#include "http/selection.h"
+
+#define OFFSET_MAX INT64_C(1000000000)
+
+void handle_info(struct exchange *exchange)
+{
+    ledger_info(exchange->api->ledger, &exchange->id, answer_from_ledger, exchange);
+}
+
+void handle_list(struct exchange *exchange)
+{
+    struct selection selection;
+    if (!selection_from_query(exchange, &selection)) return;
+    selection.filter.limit = 100;
+    if (query_int(exchange, "limit", 1, 1000, &selection.filter.limit) &&
+        query_int(exchange, "offset", 0, OFFSET_MAX, &selection.filter.offset))
+        ledger_list(exchange->api->lists, &selection.filter, answer_from_ledger, exchange);
+    selection_close(&selection);
+}
+
+void handle_logs(struct exchange *exchange)
+{
+    int64_t after = 0, limit = 1000;
+    if (query_int(exchange, "after", 0, INT64_MAX, &after) &&
+        query_int(exchange, "limit", 1, 1000, &limit))
+        ledger_logs(exchange->api->ledger, &exchange->id, after, (int32_t)limit, answer_from_ledger,
+                    exchange);
+}
