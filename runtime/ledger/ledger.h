@@ -53,7 +53,7 @@ struct ledger_hints {
 typedef void ledger_hints_fn(void *arg, const struct ledger_hints *hints, const struct err *err);
 
 /* ---- schema (migrate.c) ---- */
-#define LEDGER_SCHEMA_VERSION 1
+#define LEDGER_SCHEMA_VERSION 2
 /* Applies the missing numbered migrations under an advisory lock (two at once are safe); creates
  * the schema. count = how many were applied. */
 void ledger_migrate(struct ledger *ledger, ledger_done_fn *done, void *arg);
