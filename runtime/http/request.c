@@ -112,6 +112,9 @@ void http_answer_static(struct http_request *request, int status, const char *co
 
 void request_send(struct http_request *request, int status, struct MHD_Response *takes_response)
 {
+    const struct http_field *field = request->server->handlers.fields;
+    for (; field && field->name; field++)
+        MHD_add_response_header(takes_response, field->name, field->value);
     for (const struct header *header = request->headers; header; header = header->next)
         MHD_add_response_header(takes_response, header->name, header->value);
     request_unwatch(request);

@@ -23,8 +23,12 @@
 struct http_server;  /* opaque */
 struct http_request; /* opaque: one exchange; lives until it is answered */
 
+struct http_field {
+    const char *name, *value;
+};
 struct http_handlers {
     void *arg;
+    const struct http_field *fields; /* in the header of every answer; ends with name NULL */
     /* The header is there. How long may the body be? It may answer at once instead; then nothing
      * more of the request is read, and what it gives does not count. */
     int64_t (*head)(void *arg, struct http_request *request);

@@ -3,15 +3,22 @@
 #include "ledger/call.h"
 
 static void operate(struct ledger *ledger, const struct pg_statement *statement,
-                    const struct ident *ids, size_t count, ledger_operate_fn *done, void *arg);
+                    const struct ident *ids, size_t count, const char *actor,
+                    ledger_operate_fn *done, void *arg);
 
 /* clang-format off */
-#define OPERATE(function) "SELECT answer," HINT_COLUMNS "FROM " function "($1) ORDER BY n"
+#define OPERATE(function) "SELECT answer," HINT_COLUMNS "FROM " function "($1, $2) ORDER BY n"
 static const struct pg_statement CANCEL = { "cancel", OPERATE("cancel_tasks") };
 static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
 static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
 static const struct pg_statement PAUSE = {
     "pause",
+    "WITH o AS ("
+    " INSERT INTO operations (actor, operation, target, before, after)"
+    " SELECT $3, CASE WHEN $2 THEN 'pause' ELSE 'resume' END, $1,"
+    "  CASE WHEN EXISTS (SELECT FROM queues q WHERE q.name = $1 AND q.paused)"
+    "   THEN 'paused' ELSE 'open' END,"
+    "  CASE WHEN $2 THEN 'paused' ELSE 'open' END) "
     "INSERT INTO queues (name, paused) VALUES ($1, $2)"
     " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
 };
@@ -20,38 +27,41 @@ static const struct pg_statement PAUSED = {
 };
 /* clang-format on */
 
-void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                    ledger_operate_fn *done, void *arg)
 {
-    operate(ledger, &CANCEL, ids, count, done, arg);
+    operate(ledger, &CANCEL, ids, count, actor, done, arg);
 }
 
-void ledger_retry(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_retry(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                   ledger_operate_fn *done, void *arg)
 {
-    operate(ledger, &RETRY, ids, count, done, arg);
+    operate(ledger, &RETRY, ids, count, actor, done, arg);
 }
 
-void ledger_delete(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_delete(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                    ledger_operate_fn *done, void *arg)
 {
-    operate(ledger, &DELETE, ids, count, done, arg);
+    operate(ledger, &DELETE, ids, count, actor, done, arg);
 }
 
 static void operate(struct ledger *ledger, const struct pg_statement *statement,
-                    const struct ident *ids, size_t count, ledger_operate_fn *done, void *arg)
+                    const struct ident *ids, size_t count, const char *actor,
+                    ledger_operate_fn *done, void *arg)
 {
     struct call *call = call_operate(ledger, done, arg);
     put_idents(&call->params, ids, count);
+    pg_text(&call->params, actor);
     call_send(call, statement);
 }
 
-void ledger_pause(struct ledger *ledger, const char *queue, bool paused, ledger_done_fn *done,
-                  void *arg)
+void ledger_pause(struct ledger *ledger, const char *queue, bool paused, const char *actor,
+                  ledger_done_fn *done, void *arg)
 {
     struct call *call = call_plain(ledger, done, arg);
     pg_text(&call->params, queue);
     pg_bool(&call->params, paused);
+    pg_text(&call->params, actor);
     call_send(call, &PAUSE);
 }
 
