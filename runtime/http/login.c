@@ -15,19 +15,19 @@
 #include "base/mem.h"
 #include "http/access.h"
 
-#define SECOND_US  INT64_C(1000000)
-#define CODE_US    (15 * 60 * SECOND_US)
-#define SESSION_US (12 * 3600 * SECOND_US)
-#define PEER_TRIES 10
-#define PEER_US    (6 * SECOND_US) /* for one try to come back */
-#define ALL_TRIES  60
-#define ALL_US     (1 * SECOND_US)
-#define KEY_SIZE   16
+#define SECOND_US    INT64_C(1000000)
+#define CODE_US      (15 * 60 * SECOND_US)
+#define SESSION_US   (12 * 3600 * SECOND_US)
+#define PEER_TRIES   10
+#define PEER_US      (6 * SECOND_US) /* for one try to come back */
+#define ALL_TRIES    60
+#define ALL_US       (1 * SECOND_US)
+#define ADDRESS_SIZE 8
 
-/* Tries are spent in time: each moves `spent_us` on; it may lie so far ahead and no further. */
+/* Tries are spent in time: each moves `spent_us` on, which may lie only so far ahead. */
 struct peer_tries {
     struct list node;
-    uint8_t address[KEY_SIZE];
+    uint8_t address[ADDRESS_SIZE];
     int64_t spent_us;
 };
 
@@ -47,8 +47,12 @@ struct login {
 };
 
 static bool may_try(struct exchange *exchange);
-static bool spend(int64_t *spent_us, int64_t now_us, int64_t one_us, int most, int64_t *wait_us);
-static struct peer_tries *tries_of(struct logins *logins, const struct sockaddr *peer, int64_t now);
+static void give_back(struct exchange *exchange);
+static int64_t wait_us(int64_t spent_us, int64_t now_us, int64_t one_us, int most);
+static void spend(int64_t *spent_us, int64_t now_us, int64_t one_us);
+static void read_address(const struct sockaddr *peer, uint8_t out[ADDRESS_SIZE]);
+static struct peer_tries *find_peer(struct logins *logins, const uint8_t address[ADDRESS_SIZE],
+                                    int64_t now_us);
 static bool is_login(struct logins *logins, const char *user, const char *password);
 static void open_session(struct exchange *exchange, const struct grant *grant, const char *actor,
                          bool is_link);
@@ -166,6 +170,7 @@ static bool is_login(struct logins *logins, const char *user, const char *passwo
 static void open_session(struct exchange *exchange, const struct grant *grant, const char *actor,
                          bool is_link)
 {
+    give_back(exchange);
     struct login *login = xcalloc(1, sizeof *login);
     struct token token;
     char hash[TOKEN_HEX_SIZE];
@@ -267,55 +272,78 @@ void handle_session(struct exchange *exchange)
 
 /* ---- guessing ---- */
 
-/* false: it has been answered. All first: who is refused there leaves no trace, so that there are
- * never more peers known than tries let in. */
+/* false: it has been answered. Who is refused spends nothing: neither does he lock out others, nor
+ * are there ever more peers known than tries let in. */
 static bool may_try(struct exchange *exchange)
 {
     struct logins *logins = exchange->api->logins;
-    int64_t now_us = clock_boot_us(), wait_us = 0;
+    int64_t now_us = clock_boot_us();
+    uint8_t address[ADDRESS_SIZE];
     char seconds[24];
-    bool may = spend(&logins->spent_us, now_us, ALL_US, ALL_TRIES, &wait_us);
-    if (may) {
-        struct peer_tries *tries = tries_of(logins, http_peer(exchange->request), now_us);
-        may = spend(&tries->spent_us, now_us, PEER_US, PEER_TRIES, &wait_us);
+    read_address(http_peer(exchange->request), address);
+    struct peer_tries *peer = find_peer(logins, address, now_us);
+    int64_t of_all_us = wait_us(logins->spent_us, now_us, ALL_US, ALL_TRIES);
+    int64_t of_peer_us = peer ? wait_us(peer->spent_us, now_us, PEER_US, PEER_TRIES) : 0;
+    int64_t longest_us = of_all_us > of_peer_us ? of_all_us : of_peer_us;
+    if (longest_us > 0) {
+        snprintf(seconds, sizeof seconds, "%lld", (long long)(longest_us / SECOND_US + 1));
+        http_set_header(exchange->request, "Retry-After", seconds);
+        answer_status(exchange, 429, "limited", "too many logins: try again in %s s", seconds);
+        return false;
     }
-    if (may) return true;
-    snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_us / SECOND_US + 1));
-    http_set_header(exchange->request, "Retry-After", seconds);
-    answer_status(exchange, 429, "limited", "too many logins: try again in %s s", seconds);
-    return false;
-}
-
-static bool spend(int64_t *spent_us, int64_t now_us, int64_t one_us, int most, int64_t *wait_us)
-{
-    int64_t from_us = *spent_us > now_us ? *spent_us : now_us;
-    *wait_us = from_us + one_us - (now_us + most * one_us);
-    if (*wait_us > 0) return false;
-    *spent_us = from_us + one_us;
+    if (!peer) {
+        peer = xcalloc(1, sizeof *peer);
+        memcpy(peer->address, address, sizeof address);
+        list_push_back(&logins->peers, &peer->node);
+    }
+    spend(&peer->spent_us, now_us, PEER_US);
+    spend(&logins->spent_us, now_us, ALL_US);
     return true;
 }
 
-/* Those who have all their tries back are forgotten. */
-static struct peer_tries *tries_of(struct logins *logins, const struct sockaddr *peer, int64_t now)
+/* Who came in was no guesser; among all his try counts, so that sessions have an end. */
+static void give_back(struct exchange *exchange)
 {
-    uint8_t address[KEY_SIZE] = { 0 };
+    uint8_t address[ADDRESS_SIZE];
+    read_address(http_peer(exchange->request), address);
+    struct peer_tries *peer = find_peer(exchange->api->logins, address, clock_boot_us());
+    if (peer) peer->spent_us -= PEER_US;
+}
+
+/* Until one try is there; 0 or less: now. */
+static int64_t wait_us(int64_t spent_us, int64_t now_us, int64_t one_us, int most)
+{
+    return spent_us + one_us - now_us - most * one_us;
+}
+
+static void spend(int64_t *spent_us, int64_t now_us, int64_t one_us)
+{
+    *spent_us = (*spent_us > now_us ? *spent_us : now_us) + one_us;
+}
+
+/* Of IPv6 the network: who has one address of it has them all. */
+static void read_address(const struct sockaddr *peer, uint8_t out[ADDRESS_SIZE])
+{
+    memset(out, 0, ADDRESS_SIZE);
+    if (peer->sa_family == AF_INET)
+        memcpy(out, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+    else if (peer->sa_family == AF_INET6)
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, ADDRESS_SIZE);
+}
+
+/* Those who have all their tries back are forgotten. */
+static struct peer_tries *find_peer(struct logins *logins, const uint8_t address[ADDRESS_SIZE],
+                                    int64_t now_us)
+{
     struct peer_tries *found = NULL;
-    if (peer->sa_family == AF_INET6)
-        memcpy(address, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8); /* /64 */
-    else
-        memcpy(address + 12, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
     LIST_EACH (node, &logins->peers) {
         struct peer_tries *tries = container_of(node, struct peer_tries, node);
-        if (memcmp(tries->address, address, KEY_SIZE) == 0) {
-            found = tries;
-        } else if (tries->spent_us <= now) {
+        if (tries->spent_us <= now_us) {
             list_del(node);
             free(tries);
+        } else if (memcmp(tries->address, address, ADDRESS_SIZE) == 0) {
+            found = tries;
         }
     }
-    if (found) return found;
-    found = xcalloc(1, sizeof *found);
-    memcpy(found->address, address, KEY_SIZE);
-    list_push_back(&logins->peers, &found->node);
     return found;
 }

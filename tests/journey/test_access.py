@@ -1,6 +1,5 @@
 """Who may do what: tokens, sessions, the names a server goes by, and the record of operators."""
 
-import json
 import os
 import pty
 import re
@@ -286,6 +285,271 @@ class Tokens(AccessTest):
             api = rest.Serve(place)
             self.denied(api.get("/api/tasks"), 401, "unauthorized")
             self.assertEqual(api.stop(), 0)
+
+
+class Sessions(AccessTest):
+    serve_settings = {"FLOWER_USER": "ada", "DASHBOARD_PASSWORD": "correct horse", "CTUTOR_HOSTS": "https://tasks.example.org, build7:8000"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.token = cls.place.run("token", "create", "web", "--scope=submit", "--json").expect(0).json
+
+    def setUp(self):
+        self.origin = {"Origin": "http://127.0.0.1:%d" % self.api.port}
+
+    def login(self, **body):
+        return self.api.post("/login", body, headers=self.origin)
+
+    def cookie(self, answer):
+        """What a browser would send from then on; the attributes of the cookie."""
+        pair, *attributes = answer.headers["Set-Cookie"].split("; ")
+        return {"Cookie": pair}, attributes
+
+    def test_a_token_opens_a_session_with_its_rights(self):
+        answer = self.login(token=self.token["token"]).expect(200)
+        cookie, attributes = self.cookie(answer)
+        self.assertEqual(sorted(attributes), ["HttpOnly", "Max-Age=43200", "Path=/", "SameSite=Strict"])
+        self.assertEqual(self.api.get("/api/session", headers=cookie).expect(200).json,
+                         {"actor": "token:web", "scope": "submit", "tasks": None, "own": False, "session": True})
+        self.denied(self.api.get("/api/tokens", headers=cookie), 403, "forbidden")
+        done = self.api.post("/api/tasks/submit", {"task_name": "other"}, headers={**cookie, **self.origin}).expect(200)
+        self.assertEqual(self.result(done.json["task_id"])["created_by"], "token:web")
+        # It is a cookie and nothing else, and a token is no cookie.
+        text = cookie["Cookie"].partition("=")[2]
+        self.denied(self.api.get("/api/tasks", headers={"Authorization": "Bearer " + text}), 401, "unauthorized")
+        self.denied(self.api.get("/api/tasks", headers={"Cookie": "ctutor_session=" + self.token["token"]}), 401, "unauthorized")
+
+    def test_user_and_password_open_one_that_may_everything(self):
+        for body in ({"user": "ada", "password": "correct hors"}, {"user": "adb", "password": "correct horse"},
+                     {"user": "", "password": ""}, {"token": "ctr_x"}):
+            self.denied(self.login(**body), 401, "unauthorized")
+        for body in ({}, {"user": "ada"}, {"user": "ada", "password": "x", "token": "y"}, {"user": 1, "password": 2}, {"x": 1}):
+            self.assertIn(self.login(**body).status, (422,))
+        cookie, _ = self.cookie(self.login(user="ada", password="correct horse").expect(200))
+        self.assertEqual(self.api.get("/api/session", headers=cookie).expect(200).json["actor"], "login:ada")
+        self.api.get("/api/audit", headers=cookie).expect(200)
+        self.assertNotIn("correct horse", self.api.log())
+
+    def test_with_a_cookie_changes_need_the_origin_and_json(self):
+        cookie, _ = self.cookie(self.login(token=self.token["token"]).expect(200))
+        before = self.place.value("SELECT count(*) FROM tasks")
+        body = {"task_name": "other"}
+        for headers in ({}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {**self.origin, "Sec-Fetch-Site": "cross-site"},
+                        {**self.origin, "Host": "evil.example"}):
+            self.denied(self.api.post("/api/tasks/submit", body, headers={**cookie, **headers}), 403, "forbidden")
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            self.api.post("/api/tasks/submit", body, headers={**cookie, **self.origin, "Content-Type": kind}).expect(415)
+            self.api.post("/login", {"token": self.token["token"]}, headers={**self.origin, "Content-Type": kind}).expect(415)
+        self.assertEqual(self.place.value("SELECT count(*) FROM tasks"), before)
+
+    def test_a_session_ends_by_logout_and_with_its_token(self):
+        token = self.create("--scope=read")
+        cookie, _ = self.cookie(self.login(token=token["token"]).expect(200))
+        other, _ = self.cookie(self.login(token=token["token"]).expect(200))
+        self.api.get("/api/tasks", headers=cookie).expect(200)
+        self.denied(self.api.post("/logout", headers={**cookie, "Origin": "http://evil.example"}), 403, "forbidden")
+        gone = self.api.post("/logout", headers={**cookie, **self.origin}).expect(200)
+        self.assertIn("Max-Age=0", gone.headers["Set-Cookie"])
+        self.denied(self.api.get("/api/tasks", headers=cookie), 401, "unauthorized")
+        self.api.get("/api/tasks", headers=other).expect(200)
+        self.run_("token", "revoke", token["id"])
+        ctutor.wait_until(lambda: self.api.get("/api/tasks", headers=other).status == 401, 1)
+
+    def test_a_session_expires(self):
+        cookie, _ = self.cookie(self.login(token=self.token["token"]).expect(200))
+        self.place.psql("UPDATE tokens SET expires_at = now() WHERE session;"
+                        "SELECT pg_notify('ctutor_control', '')")
+        ctutor.wait_until(lambda: self.api.get("/api/tasks", headers=cookie).status == 401, 2)
+
+    def test_other_names_are_listed_in_the_settings(self):
+        host = {"Host": "tasks.example.org"}
+        answer = self.api.post("/login", {"token": self.token["token"]},
+                               headers={**host, "Origin": "https://tasks.example.org"}).expect(200)
+        cookie, attributes = self.cookie(answer)
+        self.assertIn("Secure", attributes)
+        self.api.get("/api/tasks", headers={**host, **cookie}).expect(200)
+        # A proxy may change the Host; who speaks http where https is the rule is not ours.
+        self.api.post("/api/tasks/submit", {"task_name": "other"}, headers={**cookie, "Origin": "https://tasks.example.org"}).expect(200)
+        for headers in ({"Origin": "http://tasks.example.org"}, {**host, "Origin": "http://tasks.example.org"}):
+            self.denied(self.api.post("/logout", headers={**cookie, **headers}), 403, "forbidden")
+        self.api.get("/api/tasks", headers={"Host": "build7:8000", **cookie}).expect(200)
+        self.denied(self.api.get("/api/tasks", headers={"Host": "build7:8001", **cookie}), 403, "forbidden")
+
+    def test_guessing_is_bounded(self):
+        api = rest.Serve(self.place, env=self.serve_settings)
+        self.addCleanup(api.stop)
+        statuses = [api.post("/login", {"user": "ada", "password": str(n)}).status for n in range(12)]
+        self.assertEqual(statuses, 10 * [401] + 2 * [429])
+        limited = api.post("/login", {"user": "ada", "password": "correct horse"})
+        self.denied(limited, 429, "limited")
+        self.assertLessEqual(int(limited.headers["Retry-After"]), 7)
+        self.assertGreaterEqual(int(limited.headers["Retry-After"]), 1)
+        api.get("/login?code=x").expect(429)
+        other = rest.Serve(self.place, env=self.serve_settings)
+        self.addCleanup(other.stop)
+        for _ in range(20):  # who comes in is no guesser
+            other.post("/login", {"user": "ada", "password": "correct horse"}).expect(200)
+        api.get("/api/tasks", headers={"Authorization": "Bearer " + self.token["token"]}).expect(200)
+
+    def test_half_a_login_is_refused(self):
+        for env in ({"DASHBOARD_USER": "ada"}, {"DASHBOARD_PASSWORD": "x"}):
+            done = self.place.run("serve", "--listen", "127.0.0.1:0", env=env).expect(2)
+            self.assertIn("a login needs both", done.err)
+
+    def test_the_link_on_the_terminal_works_once(self):
+        ours, theirs = pty.openpty()
+        shell = self.place.start("serve", "--listen", "127.0.0.1:0", stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        while b"code=" not in shown or not shown.endswith(b"\n"):
+            shown += os.read(ours, 4096)
+        port, code = re.search(rb"http://127\.0\.0\.1:(\d+)/login\?code=(ctr_[\w-]+)", shown).groups()
+        api = At(int(port))
+        path = "/login?code=" + code.decode()
+        self.denied(api.get(path[:-1]), 401, "unauthorized")
+        self.denied(api.get(path, headers={"Host": "evil.example"}), 403, "forbidden")
+        answer = api.get(path).expect(303)
+        self.assertEqual(answer.headers["Location"], "/")
+        cookie, _ = self.cookie(answer)
+        self.assertEqual(api.get("/api/session", headers=cookie).expect(200).json["actor"], "login:link")
+        self.denied(api.get(path), 401, "unauthorized")
+        self.assertEqual(api.get("/login").expect(303).headers["Location"], "/")
+        shell.terminate()
+        self.assertEqual(shell.wait(30), 0)
+        os.close(ours)
+
+    def test_without_a_terminal_there_is_no_link(self):
+        self.assertNotIn("code=", self.api.log())
+
+
+class At(rest.Serve):
+    """A server that somebody else has started."""
+
+    def __init__(self, port):
+        self.host, self.port = "127.0.0.1", port
+
+
+class Audit(AccessTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.admin = cls.place.run("token", "create", "ops", "--scope=admin", "--json").expect(0).json
+
+    def setUp(self):
+        self.place.psql("TRUNCATE operations")
+
+    def failed(self, name="fail"):
+        task_id = self.submit_as(self.admin, name).expect(200).json["task_id"]
+        self.finish(self.admin, task_id)
+        return task_id
+
+    def test_what_is_done_to_tasks_is_noted_with_before_and_after(self):
+        task_id, later = self.failed(), self.place.submit("other", "--delay=1h")
+        running = self.submit_as(self.admin, "hold").expect(200).json["task_id"]
+        self.wait_started(running)
+        who = "token:ops"
+        for method, path in (("POST", "/api/tasks/%s/retry" % task_id), ("POST", "/api/tasks/%s/cancel" % later),
+                             ("POST", "/api/tasks/%s/cancel" % running)):
+            self.as_(self.admin, method, path).expect(200)
+        self.finish(self.admin, task_id)
+        self.finish(self.admin, running)
+        self.as_(self.admin, "DELETE", "/api/tasks/" + task_id).expect(200)
+        self.as_(self.admin, "DELETE", "/api/tasks/" + task_id).expect(404)  # nothing done, nothing noted
+        self.as_(self.admin, "POST", "/api/tasks/%s/cancel" % running).expect(409)
+        self.assertEqual(self.operations(), [
+            (who, "retry", task_id, "fail", "FAILURE", "PENDING"), (who, "cancel", later, "other", "PENDING", "REVOKED"),
+            (who, "cancel", running, "hold", "STARTED", "cancelling"), (who, "delete", task_id, "fail", "FAILURE", "")])
+
+    def test_many_at_once_are_noted_one_by_one(self):
+        ids = [self.place.submit("other", "--delay=1h", "--tag=many") for _ in range(3)]
+        answer = self.as_(self.admin, "POST", "/api/tasks/cancel", {"filter": {"tag": "many"}}).expect(200).json
+        self.assertEqual(answer["done"], 3)
+        self.assertEqual({(row[1], row[2]) for row in self.operations()}, {("cancel", task_id) for task_id in ids})
+
+    def test_from_the_command_line_too(self):
+        task_id = self.failed()
+        self.run_("retry", task_id)
+        self.finish(self.admin, task_id)
+        self.run_("delete", task_id)
+        self.run_("queues", "pause", "default")
+        self.run_("queues", "resume", "default")
+        self.run_("worker", "reload")
+        made = self.create("made", "--scope=read", "--tasks=a*", "--own")
+        self.run_("token", "revoke", made["id"])
+        rows = self.operations()
+        self.assertEqual({re.sub(r"^cli:[^@]+@.+$", "cli", row[0]) for row in rows}, {"cli"})
+        worker = self.run_("workers", "--json").json["workers"][0]["name"]
+        self.assertEqual([row[1:] for row in rows], [
+            ("retry", task_id, "fail", "FAILURE", "PENDING"), ("delete", task_id, "fail", "FAILURE", ""),
+            ("pause", "default", "", "open", "paused"), ("resume", "default", "", "paused", "open"),
+            ("reload", worker, "", "", ""), ("token create", made["id"], "made", "", "read a* (own)"),
+            ("token revoke", made["id"], "made", "read", "revoked")])
+
+    def test_queues_workers_and_tokens_over_the_api(self):
+        self.as_(self.admin, "POST", "/api/queues/default/pause").expect(200)
+        self.as_(self.admin, "POST", "/api/queues/default/resume").expect(200)
+        self.as_(self.admin, "POST", "/api/workers/reload").expect(200)
+        made = self.as_(self.admin, "POST", "/api/tokens", {"scope": "read"}).expect(200).json
+        self.as_(self.admin, "DELETE", "/api/tokens/" + made["id"]).expect(200)
+        self.as_(self.admin, "DELETE", "/api/tokens/" + made["id"]).expect(200)  # noted once
+        rows = self.operations()
+        self.assertEqual({row[0] for row in rows}, {"token:ops"})
+        self.assertEqual([row[1] for row in rows], ["pause", "resume", "reload", "token create", "token revoke"])
+
+    def test_it_is_read_in_pages_newest_first(self):
+        for n in range(5):
+            self.run_("queues", "pause" if n % 2 == 0 else "resume", "default")
+        self.run_("queues", "resume", "default")
+        first = self.as_(self.admin, "GET", "/api/audit?limit=4").expect(200).json
+        rest_ = self.as_(self.admin, "GET", "/api/audit?limit=4&offset=4").expect(200).json
+        self.assertEqual((first["limit"], first["offset"], first["has_more"], rest_["has_more"]), (4, 0, True, False))
+        all_ = first["operations"] + rest_["operations"]
+        self.assertEqual([row["operation"] for row in all_], ["resume", "pause"] * 3)
+        self.assertEqual(list(all_[0]), ["id", "at", "actor", "operation", "target", "name", "before", "after"])
+        self.assertEqual(sorted((row["id"] for row in all_), reverse=True), [row["id"] for row in all_])
+        self.as_(self.admin, "GET", "/api/audit?limit=0").expect(422)
+
+    def test_it_stands_in_the_same_transaction(self):
+        """Where it cannot be noted it is not done."""
+        task_id = self.failed()
+        self.place.psql("ALTER TABLE operations ADD CONSTRAINT never CHECK (false) NOT VALID")
+        try:
+            for method, path in (("POST", "/api/tasks/%s/retry" % task_id), ("DELETE", "/api/tasks/" + task_id),
+                                 ("POST", "/api/queues/default/pause")):
+                self.assertGreaterEqual(self.as_(self.admin, method, path).status, 409)
+        finally:
+            self.place.psql("ALTER TABLE operations DROP CONSTRAINT never")
+        self.assertEqual(self.info(task_id)["status"], "FAILURE")
+        self.assertEqual(self.place.value("SELECT count(*) FROM queues WHERE paused"), "0")
+
+    def test_it_goes_after_a_year(self):
+        self.run_("queues", "pause", "default")
+        self.run_("queues", "resume", "default")
+        self.place.psql("UPDATE operations SET at = now() - interval '366 days' WHERE operation = 'pause'; SELECT tidy()")
+        self.assertEqual([row[1] for row in self.operations()], ["resume"])
+
+
+class Away(ctutor.JourneyTest):
+    def test_while_postgres_is_away_nobody_is_let_in(self):
+        token = self.place.run("migrate").expect(0) and self.place.run(
+            "token", "create", "--scope=admin", "--json").expect(0).json
+        headers = {"Authorization": "Bearer " + token["token"]}
+        api = rest.Serve(self.place)
+        api.get("/api/tasks", headers=headers).expect(200)
+        self.place.postgres_server.stop()
+        away = ctutor.wait_until(lambda: self.status(api, headers, 503), 10)
+        self.assertEqual((away.json["code"], away.headers["Retry-After"]), ("unavailable", "1"))
+        self.assertEqual(api.get("/api/tasks").status, 503)
+        api.get("/healthz").expect(200)
+        self.place.postgres_server.start()
+        ctutor.wait_until(lambda: self.status(api, headers, 200), 20)
+        api.get("/api/tasks").expect(401)
+        self.assertEqual(api.stop(), 0)
+
+    def status(self, api, headers, wanted):
+        answer = api.get("/api/tasks", headers=headers)
+        return answer if answer.status == wanted else None
 
 
 def rest_of(place):
