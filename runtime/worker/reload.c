@@ -68,6 +68,10 @@ void reload_start(struct supervisor *supervisor, const struct ident *request)
         supervisor->reload_again = true;
         return;
     }
+    if (supervisor->draining) {
+        reload_end(supervisor, "this worker is leaving");
+        return;
+    }
     supervisor->phase = RELOAD_CHECKING;
     if (!spawn_checker(supervisor, &err)) {
         reload_failed(supervisor, err.text);
@@ -290,7 +294,7 @@ static void on_published(void *arg, int64_t count, bool unknown, const struct er
 static void on_repeat(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, reload_repeat);
-    if (!supervisor->draining) reload_start(supervisor, NULL);
+    reload_start(supervisor, NULL);
 }
 
 /* Nothing of it is taken. Before the first load that is the end (supervisor_prepare says why). */
@@ -318,7 +322,7 @@ static void reload_end(struct supervisor *supervisor, const char *error)
     }
     free(supervisor->load_error);
     supervisor->load_error = NULL;
-    if (supervisor->reload_again && !supervisor->draining) {
+    if (supervisor->reload_again) {
         supervisor->reload_again = false;
         list_move_all(&supervisor->requests, &supervisor->requests_next);
         reload_start(supervisor, NULL);

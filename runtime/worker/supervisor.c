@@ -35,6 +35,7 @@ static void on_respawn(struct timer *timer);
 static void drain(struct supervisor *supervisor, int64_t grace_us);
 static void on_leave(struct timer *timer);
 static void close_down(struct supervisor *supervisor);
+static void sign_off(struct supervisor *supervisor);
 static void on_signal_closed(uv_handle_t *handle);
 
 int supervisor_main(const struct supervisor_options *options)
@@ -269,26 +270,35 @@ static void on_leave(struct timer *timer)
     timer_start(timer, LEAVE_US);
 }
 
+/* Whatever falls due meanwhile still finds its stores. Once these are freed the loop does not turn
+ * again: nobody is left who could ask them for anything. */
 static void close_down(struct supervisor *supervisor)
 {
-    struct await await = { 0 };
-    struct err err;
     if (supervisor->keeper) keeper_stop(supervisor->keeper);
-    if (supervisor->registered && ledger_is_up(supervisor->ledger)) {
-        ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
-        if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
-    }
+    if (supervisor->checker) proc_signal(supervisor->checker, SIGKILL);
+    while (supervisor->removals || supervisor->checker) loop_turn(&supervisor->loop, true);
+    if (supervisor->registered) sign_off(supervisor);
     if (supervisor->serving) log_info("worker %s has left", supervisor->name);
     if (supervisor->ledger) ledger_free(supervisor->ledger);
     if (supervisor->keeper_ledger) ledger_free(supervisor->keeper_ledger);
     if (supervisor->broker) broker_free(supervisor->broker);
-    while (supervisor->removals) loop_turn(&supervisor->loop, true);
     if (supervisor->directory_fd >= 0) close(supervisor->directory_fd);
     if (supervisor->directory_fd >= 0) run_directories_sweep(supervisor->base_directory, NULL);
     if (supervisor->base_directory) rmdir(supervisor->base_directory); /* only when empty */
     for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++) {
         uv_close((uv_handle_t *)&supervisor->signals[i], on_signal_closed);
     }
+}
+
+/* A heartbeat behind it would be told that this worker is dead. */
+static void sign_off(struct supervisor *supervisor)
+{
+    struct await await = { 0 };
+    struct err err;
+    timer_stop(&supervisor->beat);
+    if (!ledger_is_up(supervisor->ledger)) return;
+    ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
+    if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
 }
 
 static void on_signal_closed(uv_handle_t *handle) { (void)handle; }
