@@ -155,7 +155,7 @@ void broker_set_paused(struct broker *broker, const char *const *queues, size_t 
 void broker_epoch_begin(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg)
 {
     char *key = broker_key(broker, "next");
-    broker_send(broker, 3, (const char *[]){ "SET", key, epoch }, broker_call_done,
+    broker_send(broker, "epoch_begin", 3, (const char *[]){ "SET", key, epoch }, broker_call_done,
                 broker_call_new(done, arg));
     free(key);
 }
@@ -198,9 +198,9 @@ char *broker_key(const struct broker *broker, const char *name)
     return xasprintf("%s:%s", broker->key, name);
 }
 
-void broker_send(struct broker *broker, size_t argc, const char *const *argv, redis_done_fn *done,
-                 void *arg)
+void broker_send(struct broker *broker, const char *verb, size_t argc, const char *const *argv,
+                 redis_done_fn *done, void *arg)
 {
-    struct redis_command command = { .argc = argc, .argv = argv };
+    struct redis_command command = { .argc = argc, .argv = argv, .verb = verb };
     redis_send(broker->commands, &command, done, arg);
 }

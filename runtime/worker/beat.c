@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -114,6 +115,7 @@ static void fence_the_dead(struct supervisor *supervisor, const struct heartbeat
     }
     if (!self_dead) return;
     log_error("this worker was declared dead by the keeper: everything it runs is ended");
+    (void)fault_here("fence");
     proc_kill_descendants_but(NULL, 0);
     _exit(RUNNER_FENCED);
 }

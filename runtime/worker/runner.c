@@ -182,6 +182,7 @@ static void read_hint(struct runner *runner, const json_t *json)
 {
     if (!json) return;
     runner->isolated = runner->host.is_isolated = true;
+    fault_set_role(FAULT_ISOLATED);
     ident_parse(json_string_value(json_object_get(json, "id")), &runner->hint.id);
     ident_parse(json_string_value(json_object_get(json, "token")), &runner->hint.token);
     runner->hint.starts = (int32_t)json_integer_value(json_object_get(json, "starts"));
