@@ -110,10 +110,10 @@ void keeper_free(struct keeper *keeper)
 
 bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
 
-/* Postgres' clock, as far as the last page told. */
+/* Postgres' clock, as far as the last page told: by a clock of mine that nobody sets. */
 static int64_t ledger_now_us(const struct keeper *keeper)
 {
-    return clock_wall_us() + keeper->skew_us;
+    return clock_boot_us() + keeper->skew_us;
 }
 
 /* ---- election ---- */
