@@ -155,6 +155,7 @@ class Server:
     def __init__(self, argv, directory, user, stop_signal, answers):
         self.argv, self.directory, self.user = argv, directory, user
         self.stop_signal, self.answers = stop_signal, answers
+        self.env = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
         self.process = None
 
     @property
@@ -166,8 +167,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={"LC_ALL": "C", "PATH": os.environ["PATH"]}, start_new_session=True,
-                preexec_fn=_before_exec(self.user))
+                env=self.env, start_new_session=True, preexec_fn=_before_exec(self.user))
         _started.add(self.process.pid)
         try:
             wait_until(self._is_up, 60, self.argv[0] + " answers")
