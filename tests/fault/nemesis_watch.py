@@ -38,9 +38,12 @@ FROM tasks t
 
 
 class Watch(threading.Thread):
-    def __init__(self, world, every=0.3):
+    def __init__(self, world, may_be_gone, every=0.3):
+        """may_be_gone(): ids that may have been deleted; of those a hint may be left that is dropped
+        when somebody claims it."""
         super().__init__(daemon=True)
         self.world, self.place, self.every = world, world.place, every
+        self.may_be_gone = may_be_gone
         self.lease = float(world.lease.rstrip("s"))
         self.broken, self.finals, self.looks = {}, {}, 0
         self.waiting, self.orphaned = {}, {}
@@ -108,6 +111,6 @@ class Watch(threading.Thread):
         starts = {task_id: int(count) for task_id, count in self.place.psql(STARTS)}
         for task_id, count in hinted.items():
             known = starts.get(str(task_id))
-            if known is None or count > known:
+            if count > known if known is not None else str(task_id) not in self.may_be_gone():
                 self.broken[("I8", str(task_id))] = Broken(
                     "I8", str(task_id), "hint of start %d, the ledger knows %s" % (count, known))
