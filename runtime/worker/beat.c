@@ -38,7 +38,7 @@ static void on_beat_timer(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, beat);
     timer_start(timer, config_duration_us(supervisor->config, SET_LEASE) / 5);
-    if (supervisor->beating) return;
+    if (supervisor->beating || !supervisor->registered) return;
     size_t room = 1, count = 1;
     LIST_EACH (node, &supervisor->children) room++;
     struct heartbeat *beats = xcalloc(room, sizeof *beats);
@@ -94,6 +94,7 @@ static void on_answer(void *arg, const struct heartbeat_answer *answer, const st
         if (err->code != ERR_CANCELLED) log_warn("heartbeat: %s", err->text);
         return; /* nobody can be declared dead without Postgres either */
     }
+    if (!supervisor->registered) return; /* it is leaving */
     fence_the_dead(supervisor, answer);
     pass_cancels_on(supervisor, answer);
     if (answer->hooks_owed) owe_hooks(supervisor);

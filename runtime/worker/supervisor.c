@@ -274,7 +274,9 @@ static void close_down(struct supervisor *supervisor)
     struct await await = { 0 };
     struct err err;
     if (supervisor->keeper) keeper_stop(supervisor->keeper);
-    if (supervisor->registered && ledger_is_up(supervisor->ledger)) {
+    bool has_row = supervisor->registered;
+    supervisor->registered = false; /* a heartbeat under way may come behind the sign-off */
+    if (has_row && ledger_is_up(supervisor->ledger)) {
         ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
         if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
     }

@@ -212,6 +212,17 @@ class Refusals(StoresTest):
             self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
         self.in_time(time.monotonic() - began, AFTER_RETURN)
 
+    def test_a_row_is_locked_while_its_worker_leaves(self):
+        """Heartbeats come behind the sign-off then, and find nobody."""
+        for _ in range(3):
+            worker = self.place.start_worker(env={"CTUTOR_LEASE": "3s"})
+            with self.place.session() as say:
+                say("BEGIN; SELECT FROM workers WHERE pid = %d FOR UPDATE;" % worker.pid)
+                worker.signal(signal.SIGTERM)
+                wait_until(lambda: not worker.runners(), 10)
+                time.sleep(0.8)  # a heartbeat is due every 0.6 s
+            self.assertEqual(worker.wait(), 0, worker.log())
+
     def _make_read_only(self, word):
         self.place.psql("ALTER SYSTEM SET default_transaction_read_only = %s" % word)
         self.place.psql("SELECT pg_reload_conf()")
