@@ -141,14 +141,15 @@ def pauses(history, spans):
 
 
 def deaths_by_silence(history, beats, away, lease):
-    """beats: incarnation -> (heartbeat, since when it was seen); away: spans in which Postgres
-    answered nobody. A look may come late: half of the lease is enough for us."""
+    """beats: incarnation -> (heartbeat, a moment before it had come to that); away: spans in which
+    Postgres answered nobody. The keeper counts on through a short one: two thirds of the lease are
+    enough for us."""
     for worker in history.workers.values():
         if worker.incarnation not in history.silent or worker.state != "dead" or worker.incarnation not in beats:
             continue
         since = beats[worker.incarnation][1]
         silence = worker.ended_at - since - _overlap(since, worker.ended_at, away)
-        if silence < lease / 2:
+        if silence < lease * 2 / 3:
             yield Broken("death", worker.incarnation, "%s was declared dead when it had stood still for %.2f s "
                          "in which Postgres answered; the lease is %g s" % (worker.name, silence, lease))
 

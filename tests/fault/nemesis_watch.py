@@ -47,7 +47,8 @@ class Watch(threading.Thread):
         self.lease = float(world.lease.rstrip("s"))
         self.broken, self.finals, self.looks = {}, {}, 0
         self.waiting, self.orphaned = {}, {}
-        self.beats = {}  # incarnation -> (heartbeat, seconds since the epoch when it was first seen)
+        self.beats = {}  # incarnation -> (heartbeat, seconds since the epoch of the last look without it)
+        self.looked_at = 0.0  # when beats were last read
         self.over = threading.Event()
 
     def stop(self):
@@ -88,9 +89,11 @@ class Watch(threading.Thread):
                 self.broken.setdefault((invariant, key[0]), Broken(invariant, key[0], text % seconds))
 
     def _note_beats(self):
+        now = 0.0
         for incarnation, heartbeat, now in self.place.psql(BEATS):
             if self.beats.get(incarnation, (None,))[0] != heartbeat:
-                self.beats[incarnation] = (heartbeat, float(now))
+                self.beats[incarnation] = (heartbeat, self.looked_at or float(now))
+        self.looked_at = float(now) or self.looked_at
 
     def _note_finals(self):
         for row in invariants.read_table(self.place, "outcomes", invariants.OUTCOMES):
