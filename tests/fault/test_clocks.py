@@ -11,10 +11,10 @@ from journey import stamps
 from stores_case import NOTED
 
 HOUR, DAYS = 3600, 3 * 86400
-STUCK = 'return { timeout = 1.5, execute = function(ctx) ctx.sleep(30) end }'
+STUCK = 'return { timeout = 2, execute = function(ctx) ctx.sleep(30) end }'
 
 
-class ClocksTest(ctutor.JourneyTest):
+class ClocksAreSet(ctutor.JourneyTest):
     """A worker with two runners; each of them and both stores have clocks that can be set."""
 
     @classmethod
@@ -55,7 +55,7 @@ class ClocksTest(ctutor.JourneyTest):
 
     def step_and_look(self, *steps):
         """All kinds of waiting are under way when the clocks are set; each ends when it should."""
-        running, delayed = self.submit("seconds=2"), self.submit("--delay=1.5s")
+        running, delayed = self.submit("seconds=2"), self.submit("--delay=1.2s")
         failing, stuck = self.submit("fails:=true"), self.place.submit("stuck")
         for task_id in (running, stuck):
             self.place.wait_status(task_id, "STARTED")
@@ -79,12 +79,9 @@ class ClocksTest(ctutor.JourneyTest):
         seconds = time.monotonic() - began
         self.assertLess(seconds, most, self.worker.log()[-4000:])
 
-
-class OfProcesses(ClocksTest):
-    def test_of_the_supervisor_forward(self):
-        self.step_and_look(("worker", HOUR, self.worker.pid))
-
-    def test_of_the_supervisor_back(self):
+    def test_of_each_process(self):
+        one, other = self.worker.runners()
+        self.step_and_look(("worker", HOUR, self.worker.pid), ("worker", DAYS, one), ("worker", -DAYS, other))
         self.step_and_look(("worker", -HOUR, self.worker.pid))
 
     def test_of_the_keeper_between_two_delayed_tasks(self):
@@ -94,12 +91,6 @@ class OfProcesses(ClocksTest):
             self.result(late)
             self.assertLess(self.lateness(late), 0.5)
 
-    def test_of_the_runners(self):
-        one, other = self.worker.runners()
-        self.step_and_look(("worker", DAYS, one), ("worker", -DAYS, other))
-
-
-class OfStores(ClocksTest):
     def test_of_redis(self):
         for seconds in (HOUR, -DAYS):
             self.step_and_look(("redis", seconds))

@@ -25,6 +25,10 @@ class Nemesis(unittest.TestCase):
         self.assertNotEqual(nemesis_plan.make(5, 60, 2, 2), nemesis_plan.make(6, 60, 2, 2))
         verbs = {fault.verb for seed in range(20) for fault in nemesis_plan.make(seed, 60, 2, 2)}
         self.assertEqual(verbs, set(nemesis_plan.WEIGHTS))
+        ways = [nemesis_plan.over_tcp(seed, (0, 1, "clients")) for seed in range(20)]
+        self.assertEqual(ways[5], nemesis_plan.over_tcp(5, (0, 1, "clients")))
+        self.assertEqual(set.union(*ways), {0, 1, "clients"})
+        self.assertEqual(set.intersection(*ways), set())
 
 
 class Eyes(unittest.TestCase):
