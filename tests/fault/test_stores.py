@@ -216,10 +216,12 @@ class Refusals(StoresTest):
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self._snapshot("ok")
         began = time.monotonic()
-        for task_id in ids + [self.submit()]:
+        ids.append(self.submit())
+        wait_until(lambda: all("end 1" in self.lines_of(task_id) for task_id in ids), 20)
+        self.in_time(time.monotonic() - began, AFTER_RETURN)
+        for task_id in ids:
             self.result(task_id)
             self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
-        self.in_time(time.monotonic() - began, AFTER_RETURN)
 
     def _snapshot(self, status):
         self.place.redis("BGSAVE")
