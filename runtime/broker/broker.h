@@ -104,8 +104,9 @@ void broker_claim(struct broker *broker, const struct broker_claim *claim, broke
 
 /* Settle claimed hints (1 to 1000), touching only those still held under this token: drop = true
  * forgets the hint (started, or stale); drop = false puts it back, to be seen again after
- * not_before_us from now (not due, paused); not_mine: puts it back for others to claim at once, and
- * this kin passes it over for 4 s; move_to: it goes into that list, at its old rank. */
+ * not_before_us from now (not due, paused; at most 10 s); not_mine: puts it back for others to
+ * claim at once, and this kin passes it over for 4 s; move_to: it goes into that list, at its old
+ * rank. */
 struct broker_settle {
     struct ident id;
     struct ident token;

@@ -4,8 +4,9 @@
  * turned into numbers here.
  *
  * A claim is noted as token .. score .. ':' .. queue; the token of a hint that was put back for
- * later is 16 zero bytes, which nobody holds. Lists of arguments to one command stay below Lua's
- * limit of about 8000, because callers pass at most 1000 items. */
+ * later is 16 zero bytes, which nobody holds. A time that lies further ahead than anybody could
+ * have noted it is of a clock that was set back since, and counts as over. Lists of arguments to
+ * one command stay below Lua's limit of about 8000, because callers pass at most 1000 items. */
 #include "broker/scripts.h"
 
 #define PRELUDE                                                                                    \
@@ -101,6 +102,10 @@ struct redis_script script_claim = {
     "local now = now_ms()\n"
     "local answer = { call('GET', ns..':epoch') or '', 0 }\n"
     "local expired = call('ZRANGEBYSCORE', lease_key, '-inf', now, 'LIMIT', 0, 100)\n"
+    "local ahead = '('..now + 10000\n"
+    "for _, id in ipairs(call('ZRANGEBYSCORE', lease_key, ahead, '+inf', 'LIMIT', 0, 100)) do\n"
+    "  expired[#expired + 1] = id\n"
+    "end\n"
     "local back = {}\n"
     "if #expired > 0 then\n"
     "  call('SCARD', queues_key)\n"
@@ -113,11 +118,12 @@ struct redis_script script_claim = {
     "end\n"
     "call('HLEN', claimed_key) call('HLEN', starts_key)\n"
     "local skip = skip_key(ARGV[4])\n"
-    "local skips = call('ZCOUNT', skip, now, '+inf') > 0\n"
+    "local skips = call('ZCOUNT', skip, now, now + 4000) > 0\n"
     "local paused = call('SCARD', ns..':paused') > 0\n"
     "for i = 5, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
     "local runners = ns..':runners'..(base_of(ARGV[5]) == ARGV[5] and '' or isolated)\n"
     "call('ZREMRANGEBYSCORE', runners, '-inf', now - 5000)\n"
+    "call('ZREMRANGEBYSCORE', runners, '('..now, '+inf')\n"
     "call('ZADD', runners, now, ARGV[1])\n"
     "local live = call('ZCARD', runners)\n"
     "put_back(back)\n"
@@ -129,7 +135,8 @@ struct redis_script script_claim = {
     "    local page = call('ZRANGE', key, at, at + 99, 'WITHSCORES')\n"
     "    for n = 1, #page, 2 do\n"
     "      local until_ms = call('ZSCORE', skip, page[n])\n"
-    "      if #ids < most and not (until_ms and tonumber(until_ms) >= now) then\n"
+    "      local left = until_ms and tonumber(until_ms) - now\n"
+    "      if #ids < most and not (left and left >= 0 and left <= 4000) then\n"
     "        ids[#ids + 1] = page[n]\n"
     "        taken[#taken + 1] = page[n] taken[#taken + 1] = page[n + 1]\n"
     "      end\n"

@@ -24,12 +24,14 @@
 #define UNKNOWN_US    30000000
 #define HOUR_US       (3600 * INT64_C(1000000))
 #define RECENT_US     15000000 /* rows whose submit or settle may have died before the push */
+#define STEP_US       500000   /* less is the time that an answer takes */
 #define GIVE_THEM_US  1000000  /* time for the submitter to push its hint itself */
 #define PAGES_A_ROUND 20
 #define ALL_PAGES     INT32_MAX
 
 static void on_tick(struct timer *timer);
 static void on_beat(void *arg, const struct keeper_state *state, const struct err *err);
+static void follow_clock(struct keeper *keeper, int64_t now_us);
 static void watch_leader(struct keeper *keeper, const struct keeper_state *state);
 static void lead(struct keeper *keeper);
 static void duties(struct keeper *keeper);
@@ -110,10 +112,10 @@ void keeper_free(struct keeper *keeper)
 
 bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
 
-/* Postgres' clock, as far as the last page told. */
+/* Postgres' clock, as far as the last page told: by a clock of mine that nobody sets. */
 static int64_t ledger_now_us(const struct keeper *keeper)
 {
-    return clock_wall_us() + keeper->skew_us;
+    return clock_boot_us() + keeper->skew_us;
 }
 
 /* ---- election ---- */
@@ -146,7 +148,17 @@ static void on_beat(void *arg, const struct keeper_state *state, const struct er
         return;
     }
     if (!keeper->leads) lead(keeper);
+    follow_clock(keeper, state->now_us);
     duties(keeper);
+}
+
+/* When Postgres' clock was set, what waits may be due. */
+static void follow_clock(struct keeper *keeper, int64_t now_us)
+{
+    int64_t step_us = now_us - ledger_now_us(keeper);
+    if (step_us > -STEP_US && step_us < STEP_US) return;
+    keeper->skew_us += step_us;
+    keeper_wake(keeper, 0);
 }
 
 static void watch_leader(struct keeper *keeper, const struct keeper_state *state)

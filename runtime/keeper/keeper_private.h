@@ -50,7 +50,7 @@ struct keeper {
     bool beating, leads, told;
     bool closing, closed, freed;         /* stopped; timers gone; given up by its owner */
     int64_t seen_counter, seen_since_us; /* of the leader that is not me; -1: none was seen */
-    int64_t skew_us;                     /* Postgres' clock less mine */
+    int64_t skew_us;                     /* Postgres' clock less my boot clock */
     char epoch[IDENT_TEXT_SIZE];         /* mine, once everything was pushed under it */
     char next_epoch[IDENT_TEXT_SIZE];    /* of the full reconcile */
     bool epoch_asked, reconciling;

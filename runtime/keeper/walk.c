@@ -55,7 +55,7 @@ static void on_page(void *arg, const struct ledger_hints *hints, const struct er
     }
     walk->next_run_at_us = hints->next_run_at_us;
     walk->now_us = hints->now_us;
-    walk->keeper->skew_us = hints->now_us - clock_wall_us();
+    walk->keeper->skew_us = hints->now_us - clock_boot_us();
     if (!hints->count) {
         walk->over = walk->exhausted = true;
         advance(walk);

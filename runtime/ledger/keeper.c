@@ -17,8 +17,8 @@ static const struct pg_statement BEAT = {
     "WITH u AS ("
     " UPDATE keeper SET holder = $1, counter = counter + 1"
     " WHERE holder = $1 OR holder IS NULL OR counter = $2 RETURNING holder, counter) "
-    "SELECT holder, counter FROM u UNION ALL "
-    "SELECT holder, counter FROM keeper WHERE NOT EXISTS (SELECT FROM u)"
+    "SELECT holder, counter, micros(now()) FROM u UNION ALL "
+    "SELECT holder, counter, micros(now()) FROM keeper WHERE NOT EXISTS (SELECT FROM u)"
 };
 static const struct pg_statement RESIGN = {
     "keeper_resign",
@@ -71,6 +71,7 @@ static void beat_answered(struct call *call, const struct pg_answer *answer)
     if (!answer->err) {
         state.holder = pg_get_uuid(answer->rows, 0, 0);
         state.counter = pg_get_int8(answer->rows, 0, 1);
+        state.now_us = pg_get_int8(answer->rows, 0, 2);
         state.is_me = ident_equal(&state.holder, &keeper->me);
     }
     keeper->done(call->arg, &state, answer->err);

@@ -365,6 +365,7 @@ void ledger_control_read(struct ledger *ledger, const struct ident *request, led
 struct keeper_state {
     struct ident holder;
     int64_t counter;
+    int64_t now_us; /* by Postgres' clock */
     bool is_me;
 };
 typedef void ledger_keeper_fn(void *arg, const struct keeper_state *state, const struct err *err);

@@ -95,6 +95,7 @@ static void on_answer(void *arg, const struct heartbeat_answer *answer, const st
         if (err->code != ERR_CANCELLED) log_warn("heartbeat: %s", err->text);
         return; /* nobody can be declared dead without Postgres either */
     }
+    if (!supervisor->registered) return; /* it is leaving */
     fence_the_dead(supervisor, answer);
     pass_cancels_on(supervisor, answer);
     if (answer->hooks_owed) owe_hooks(supervisor);

@@ -290,11 +290,12 @@ static void close_down(struct supervisor *supervisor)
     }
 }
 
-/* A heartbeat behind it would be told that this worker is dead. */
+/* A heartbeat behind it would be told that this worker is dead, and so may one under way. */
 static void sign_off(struct supervisor *supervisor)
 {
     struct await await = { 0 };
     struct err err;
+    supervisor->registered = false;
     timer_stop(&supervisor->beat);
     if (!ledger_is_up(supervisor->ledger)) return;
     ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);

@@ -30,16 +30,23 @@ class StoresTest(ctutor.JourneyTest):
 
     processes = 1
     settings = {}
+    proxies = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.proxies = StoreProxies(cls.place)
+        way = cls.way()
         cls.log = os.path.join(cls.place.root, "effects")
         cls.place.task("noted", NOTED)
         cls.place.env.update(cls.settings)
-        cls.worker = cls.place.start_worker(processes=cls.processes, env=cls.proxies.env)
+        cls.worker = cls.place.start_worker(processes=cls.processes, env=way)
         cls.addClassCleanup(cls._leave)
+
+    @classmethod
+    def way(cls):
+        """Settings by which the worker reaches the stores."""
+        cls.proxies = StoreProxies(cls.place)
+        return cls.proxies.env
 
     @classmethod
     def _leave(cls):
@@ -48,7 +55,8 @@ class StoresTest(ctutor.JourneyTest):
             raise AssertionError("the worker left with %d:\n%s" % (status, cls.worker.log()))
 
     def setUp(self):
-        self.addCleanup(self.proxies.heal)
+        if self.proxies:
+            self.addCleanup(self.proxies.heal)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.log)
 

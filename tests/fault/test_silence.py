@@ -91,7 +91,7 @@ class Frozen(StoresTest):
                     os.kill(pid, signal.SIGCONT)
 
     def test_postgres_longer_than_the_lease(self):
-        ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 30)]
+        ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 90)]
         for task_id in ids:
             self.place.wait_status(task_id, "STARTED")
         before = self.place.psql("SELECT incarnation FROM workers WHERE state = 'alive' ORDER BY 1")

@@ -397,6 +397,28 @@ static void an_expired_lease_returns_its_hint_and_the_old_token_is_worthless(voi
     assert_nothing_left(at);
 }
 
+/* As if Redis' clock had been an hour ahead, and was set right. */
+static void what_was_noted_by_a_clock_that_is_set_back_is_over(void **state)
+{
+    struct fixture *at = *state;
+    at->kin = 7;
+    for (uint8_t n = 1; n <= 3; n++) push(at, plain(n));
+    struct ident token = claim(at, 3);
+    settle(at, 2, token, false, 5000000);
+    struct broker_settle not_mine = { plain(3).id, token, false, 0, 7, NULL };
+    broker_settle(at->broker, &not_mine, 1, on_done, at);
+    expect_ok(at);
+    assert_int_equal(RAW(at, "EVAL",
+                         "for _, key in ipairs({ '{t}:lease', '{t}:skip:7', '{t}:runners' }) do "
+                         "for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do "
+                         "redis.call('ZINCRBY', key, 3600000, id) end end return 0",
+                         "0"),
+                     0);
+    start_claim(at, &at->other_runner, ident_random(), 3, QUEUES("default"));
+    expect_ok(at);
+    assert_claimed(at, "1 2 3"); /* nobody else counts as live */
+}
+
 static void the_lease_is_ten_seconds(void **state)
 {
     struct fixture *at = *state;
@@ -414,7 +436,7 @@ static void a_hint_put_back_waits_for_its_time(void **state)
     struct fixture *at = *state;
     push(at, hint_of(1, "default", 8, NOW_US, 3));
     struct ident token = claim(at, 10);
-    settle(at, 1, token, false, 3600000000);
+    settle(at, 1, token, false, 5000000);
     settle(at, 1, token, true, 0); /* no longer held */
     claim(at, 10);
     assert_int_equal(at->count, 0);
@@ -824,6 +846,7 @@ int main(void)
         TEST(a_claimed_hint_is_left_alone_unless_the_push_is_newer),
         TEST(any_number_of_hints_goes_in_one_push),
         TEST(an_expired_lease_returns_its_hint_and_the_old_token_is_worthless),
+        TEST(what_was_noted_by_a_clock_that_is_set_back_is_over),
         TEST(the_lease_is_ten_seconds),
         TEST(a_hint_put_back_waits_for_its_time),
         TEST(a_hint_that_is_not_mine_is_left_to_others),
