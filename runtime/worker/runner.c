@@ -77,6 +77,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     loop_init(&runner->loop);
     proc_init(&runner->loop, true);
     list_init(&runner->open_slots);
+    runner->slots_by_id = map_new();
     runner->host.loop = &runner->loop;
     runner->host.bindings = bindings;
     runner->host.binding_count = binding_count;
