@@ -112,7 +112,10 @@ static void on_timer(struct timer *timer)
 {
     struct run *run = container_of(timer, struct run, timer);
     if (run->state == RUN_ENDING) {
-        run_hold_is_over(run);
+        if (run->is_undone)
+            run_tempdir_leave(run);
+        else
+            run_hold_is_over(run);
         return;
     }
     if (clock_boot_us() < run_limit_us(run)) {
