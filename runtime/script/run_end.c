@@ -127,7 +127,7 @@ static void decide_result(lua_State *L, struct run *run)
         return;
     }
     err_wrap(&err, "the result cannot be kept");
-    run_decide_message(run, END_UNSTORABLE, err.text);
+    run_decide_message(run, err.code == ERR_NOMEM ? END_MEMORY : END_UNSTORABLE, err.text);
 }
 
 /* stack: reading */
