@@ -258,7 +258,7 @@ static bool prepare_values(struct run *run, int *count)
     if (status != 0) { /* stack: message */
         lua_pushlightuserdata(run->L, &vm_tag_raise);
         lua_xmove(main, run->L, 1);
-        lua_pushinteger(run->L, 2);
+        lua_pushinteger(run->L, status == LUA_ERRMEM ? 0 : 2); /* without a place: `memory` */
         delivery.count = 3;
     }
     if (run->release) run->release(run->woken);
