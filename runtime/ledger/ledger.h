@@ -197,9 +197,10 @@ void ledger_finish(struct ledger *ledger, const struct ident *incarnation,
 /* ---- hooks owed ---- */
 /* Takes up to max marks that nobody alive owns and whose task is in names; owner becomes this
  * incarnation. again: an earlier try had no answer and may have taken some, so the incarnation's
- * own count too (those whose hook runs at the moment included: at least once). JSON array
- * [{id, attempt, event, name, queue, priority, failures, max_attempts, created_at, parameters,
- * result, error, round}], times as microseconds. */
+ * own count too (those whose hook runs at the moment included: at least once). A hook that is given
+ * up has cost too many processes: say so and clear the mark. JSON array
+ * [{id, claim, is_given_up, attempt, event, name, queue, priority, failures, max_attempts,
+ * created_at, parameters, result, error, round}], times as microseconds. */
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
                        const char *const *names, int32_t max, bool again, ledger_json_fn *done,
                        void *arg);
@@ -250,12 +251,13 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
 /* The supervisor saw this incarnation end (or it leaves by itself: state "gone"): alive -> dead
  * and, in the same transaction, release its rows: bystanders PENDING at once, uncharged; the
  * culprit (zero: none) charged a loss, or a failure of the kind that its process was killed for,
- * after its back-off; budgets used up: FAILURE worker_lost / timeout / memory (+ hook mark without
- * owner). DEATH_TIMEOUT: its name and version run isolated from then on, until another version is
- * published; cancel_at
- * set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost. Repeating it is harmless.
- * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper). Then, and
- * when its supervisor is dead too (declare that one first), rows count as unwitnessed. */
+ * after its back-off; a hook as the culprit costs its task nothing, and is given up after three
+ * losses or one kill for a cause; budgets used up: FAILURE worker_lost / timeout / memory (+ hook
+ * mark without owner). DEATH_TIMEOUT: its name and version run isolated from then on, until another
+ * version is published; cancel_at set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost.
+ * Repeating it is harmless. seen_heartbeat -1: unconditional; else only if the counter still is
+ * that (the keeper). Then, and when its supervisor is dead too (declare that one first), rows count
+ * as unwitnessed. */
 enum death_cause { DEATH_LOST, DEATH_TIMEOUT, DEATH_MEMORY };
 struct death {
     struct ident incarnation;

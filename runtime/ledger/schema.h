@@ -10,6 +10,9 @@
 /* The list in which the hint of a row (alias) lies. */
 #define HINT_QUEUE(row) "hint_queue(" row ".queue, " row ".name, " ISOLATED_NAMES ")"
 
+/* Processes that may die of one hook. */
+#define HOOK_LOSSES_MAX "3"
+
 extern const char schema_tables[];
 extern const char schema_words[];
 extern const char schema_partitions[];

@@ -61,10 +61,12 @@ const char schema_tables[] =
     "  attempt integer NOT NULL, at timestamptz NOT NULL, level text NOT NULL,\n"
     "  text text NOT NULL, PRIMARY KEY (id, seq)\n"
     ") PARTITION BY RANGE (id);\n"
-    /* Hooks that must still run, and the incarnation that will. */
+    /* Hooks that must still run, the incarnation that will, and as what it runs there. A process
+     * that died with it on the CPU is a loss. */
     "CREATE TABLE hooks_owed (\n"
     "  id uuid, round integer NOT NULL, attempt integer, event text,\n"
-    "  name text NOT NULL, owner uuid, PRIMARY KEY (id, round, attempt, event)\n"
+    "  name text NOT NULL, owner uuid, claim uuid, losses integer NOT NULL DEFAULT 0,\n"
+    "  PRIMARY KEY (id, round, attempt, event)\n"
     ");\n"
     /* Incarnations: supervisors (supervisor IS NULL) and their runners. */
     "CREATE TABLE workers (\n"

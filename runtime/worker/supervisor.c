@@ -20,6 +20,7 @@
 
 #define TICK_US         1000000
 #define LEAVE_US        7000000 /* over the grace: then the runners are killed */
+#define REMOVALS_US     2000000 /* for what ended runs have left */
 #define LAST_WORDS_US   3000000 /* for the deaths of runners that have left */
 #define BACK_OFF_US     250000
 #define BACK_OFF_MAX_US 10000000
@@ -36,6 +37,7 @@ static void drain(struct supervisor *supervisor, int64_t grace_us);
 static void on_leave(struct timer *timer);
 static void close_down(struct supervisor *supervisor);
 static void sign_off(struct supervisor *supervisor);
+static void await_removals(struct supervisor *supervisor);
 static void on_signal_closed(uv_handle_t *handle);
 
 int supervisor_main(const struct supervisor_options *options)
@@ -65,6 +67,7 @@ int supervisor_main(const struct supervisor_options *options)
     }
     int status = supervisor->exit_status;
     close_down(supervisor);
+    if (supervisor->removals) _exit(status); /* exit() would wait for their threads */
     return status;
 }
 
@@ -276,14 +279,16 @@ static void close_down(struct supervisor *supervisor)
 {
     if (supervisor->keeper) keeper_stop(supervisor->keeper);
     if (supervisor->checker) proc_signal(supervisor->checker, SIGKILL);
-    while (supervisor->removals || supervisor->checker) loop_turn(&supervisor->loop, true);
+    while (supervisor->checker) loop_turn(&supervisor->loop, true);
+    await_removals(supervisor);
     if (supervisor->registered) sign_off(supervisor);
     if (supervisor->serving) log_info("worker %s has left", supervisor->name);
     if (supervisor->ledger) ledger_free(supervisor->ledger);
     if (supervisor->keeper_ledger) ledger_free(supervisor->keeper_ledger);
     if (supervisor->broker) broker_free(supervisor->broker);
     if (supervisor->directory_fd >= 0) close(supervisor->directory_fd);
-    if (supervisor->directory_fd >= 0) run_directories_sweep(supervisor->base_directory, NULL);
+    if (supervisor->directory_fd >= 0 && !supervisor->removals)
+        run_directories_sweep(supervisor->base_directory, NULL);
     if (supervisor->base_directory) rmdir(supervisor->base_directory); /* only when empty */
     for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++) {
         uv_close((uv_handle_t *)&supervisor->signals[i], on_signal_closed);
@@ -300,6 +305,16 @@ static void sign_off(struct supervisor *supervisor)
     if (!ledger_is_up(supervisor->ledger)) return;
     ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
     if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
+}
+
+/* What hangs, or is very large, is left to the next worker of this machine. */
+static void await_removals(struct supervisor *supervisor)
+{
+    int64_t until_us = clock_boot_us() + REMOVALS_US;
+    if (supervisor->removals) timer_start(&supervisor->leave, REMOVALS_US); /* to end a turn */
+    while (supervisor->removals && clock_boot_us() < until_us) loop_turn(&supervisor->loop, true);
+    timer_stop(&supervisor->leave);
+    if (supervisor->removals) log_warn("directories of ended runs are not removed yet: leaving");
 }
 
 static void on_signal_closed(uv_handle_t *handle) { (void)handle; }

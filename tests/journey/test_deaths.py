@@ -37,6 +37,10 @@ return {
   end,
 }
 """
+STUCK = """
+return { execute = function() return 1 end,
+  on_success = function(ctx) ctx.info("computes") string.find(("a"):rep(40), ("a*"):rep(20) .. "b") end }
+"""
 LEASE = 5
 ENV = {"CTUTOR_LEASE": "%ds" % LEASE}
 
@@ -48,7 +52,8 @@ def strays():
 
 class DeathTest(JourneyTest):
     def setUp(self):
-        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "last": HOT % 1, "strays": STRAYS}.items():
+        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "last": HOT % 1, "strays": STRAYS,
+                           "stuck": STUCK}.items():
             self.place.task(name, text)
 
     def started(self, *args):
@@ -72,6 +77,20 @@ class DeathTest(JourneyTest):
         return glob.glob(os.path.join(self.place.tmp, "ctutor-run-*", "*", "*"))
 
     # ---- a runner ----
+
+    def test_a_hook_that_costs_processes_is_given_up(self):
+        with self.place.worker(env=ENV) as worker:
+            nap, stuck = self.started("nap", "seconds=3"), self.place.submit("stuck")
+            for time_ in range(1, 4):
+                wait_until(lambda: worker.log().count("computes") == time_)
+                (runner,) = worker.runners()
+                os.kill(runner, signal.SIGKILL)
+                wait_until(lambda: not is_alive(runner))
+            wait_until(lambda: "on_success of stuck (%s) is given up" % stuck in worker.log())
+            wait_until(lambda: self.place.value("SELECT count(*) FROM hooks_owed") == "0")
+            self.check_attempt(stuck, 1)
+            neighbour = self.result(nap)
+            self.assertEqual((neighbour["status"], neighbour["failures"], neighbour["errors"]), ("SUCCESS", 0, []))
 
     def test_what_a_killed_runner_left_behind_is_gone(self):
         with self.place.worker() as worker:

@@ -87,6 +87,25 @@ class ReloadTest(JourneyTest):
             self.assertEqual(self.result("shaky"), 3)
             self.assertNotIn("shaky.lua:3", self.place.run("tasks", "--json").out)
 
+    def test_a_runner_that_cannot_build_the_code_is_asked_again(self):
+        path = os.path.join(self.place.work, "orders")
+        with open(path, "w") as file:  # the second build, and the fourth to the sixth
+            file.write("generation_load error after 2\ngeneration_load error after 3 times 3\n")
+        descriptor = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, descriptor)
+        self.addCleanup(setattr, self.place, "pass_fds", ())
+        self.place.pass_fds = (descriptor,)
+        with self.place.worker(env={"CTUTOR_FAULTS_FD": str(descriptor)}) as worker:
+            self.place.task("steady", answers(1))
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result("steady"), 1)
+            self.place.task("steady", answers(2))
+            self.assertIn("keeps its old code", self.place.run("worker", "reload").expect(1).out)
+            self.assertEqual(self.result("steady"), 1)
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result("steady"), 2)
+            self.assertEqual(len(worker.runners()), 1)
+
     def test_runs_finish_on_the_code_they_began_with(self):
         gate = os.path.join(self.place.work, "gate")
         for rounds in (1, 3):

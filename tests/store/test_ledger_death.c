@@ -407,6 +407,45 @@ static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 0);
 }
 
+/* The process died with the hook on the CPU, or was killed since the hook did not yield. Its task
+ * is final, and nobody else pays. */
+static void a_hook_that_ends_its_process_is_given_up(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"greet\",\"version\":\"a\"}]}";
+    const char *const greet[] = { "greet", NULL };
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct ident owner = worker_living("w"),
+                 ids[] = { insert_named("greet"), insert_named("greet") };
+    struct ident hook = started_by(&owner, ids[0], 0);
+    started_by(&owner, ids[1], 0); /* a bystander */
+    struct finish finish = finish_of(ids[0], hook, TASK_FAILURE);
+    finish.hook = "failure";
+    finish_one(&owner, &finish);
+    for (int losses = 1; losses <= 3; losses++) {
+        release(owner, hook, DEATH_LOST);
+        release(owner, hook, DEATH_LOST); /* repeated */
+        owner = worker_living("w");
+        AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+        assert_string_equal(field("0,is_given_up"), losses < 3 ? "false" : "true");
+        assert_true(ident_parse(field("0,claim"), &hook));
+    }
+    sql("UPDATE hooks_owed SET losses = 0");
+    release(owner, nobody, DEATH_LOST); /* nobody was on the CPU */
+    owner = worker_living("w");
+    AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+    assert_string_equal(field("0,is_given_up"), "false");
+    assert_true(ident_parse(field("0,claim"), &hook));
+    release(owner, hook, DEATH_TIMEOUT); /* it had its time */
+    AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+    assert_string_equal(field("0,is_given_up"), "true");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses) FROM outcomes"),
+                        "4 1 0");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses) FROM active"),
+                        "0 0 0");
+    assert_string_equal(sql("SELECT blocked_version FROM catalogue"), "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +466,7 @@ int main(void)
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
         LEDGER_TEST(each_round_that_ends_unknown_owes_its_hook),
         LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
+        LEDGER_TEST(a_hook_that_ends_its_process_is_given_up),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);
 }
