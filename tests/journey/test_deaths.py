@@ -68,6 +68,10 @@ class DeathTest(JourneyTest):
         return self.place.psql("SELECT status, starts, failures, losses, unwitnessed FROM active "
                                "WHERE id = '%s'" % task_id)
 
+    def fenced(self):
+        (row,) = self.place.run("workers", "--json").expect(0).json["workers"]
+        return row["fenced"]
+
     def directories(self):
         return glob.glob(os.path.join(self.place.tmp, "ctutor-run-*", "*", "*"))
 
@@ -150,6 +154,7 @@ class DeathTest(JourneyTest):
             wait_until(lambda: not is_alive(runner), 3)
             self.assertIn("I stood still", worker.log())
             self.check_attempt(task_id, 2)
+            wait_until(lambda: self.fenced() == 1, 3, "it is counted")
 
     # ---- a supervisor ----
 
