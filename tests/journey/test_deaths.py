@@ -7,7 +7,8 @@ import signal
 import time
 import unittest
 
-from ctutor import JourneyTest, command_line, descendants, is_alive, reap_orphans, wait_until
+from ctutor import JourneyTest, is_alive, reap_orphans, wait_until
+from journey import STRAYS, strays
 
 NAP = """
 return {
@@ -22,28 +23,8 @@ return { timeout = 60, max_losses = %d, execute = function(ctx)
   while true do end
 end }
 """
-# What strays: its own session, its parent gone, at the end its environment too.
-STRAYS = """
-local process = require "ctutor.process"
-return {
-  timeout = 120, max_losses = 10,
-  execute = function(ctx)
-    if ctx.attempt > 1 then return ctx.attempt end
-    return process.run { "sh", "-c", [[
-      (setsid sh -c 'sleep 4171 & sleep 4172') &
-      setsid sh -c 'setsid sleep 4173 &'
-      echo data > kept-in-the-directory
-      sleep 4174]] }
-  end,
-}
-"""
 LEASE = 5
 ENV = {"CTUTOR_LEASE": "%ds" % LEASE}
-
-
-def strays():
-    return [pid for pid in descendants(os.getpid())
-            if command_line(pid).startswith("sleep 417") and is_alive(pid)]
 
 
 class DeathTest(JourneyTest):
