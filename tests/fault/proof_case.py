@@ -9,7 +9,7 @@ Times come from the ledger and the logs, never from a look that may be late: a p
 when its row in `workers` ended, a task runs again at the `started_at` of its next attempt.
 """
 
-import json
+import datetime
 import os
 import re
 import time
@@ -32,12 +32,12 @@ return {
 }
 """
 EFFECTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d", "lib", "effects.lua")
-# Deaths whose time of harm is known, and the next start of each task that went back.
+# Ends of runners; the next start of each task that went back. (Who is charged waits for its back-off.)
 DEATHS = "SELECT pid, extract(epoch FROM ended_at) FROM workers WHERE state <> 'alive' AND supervisor IS NOT NULL"
 RERUNS = """
 WITH starts AS (SELECT id, attempt, started_at FROM attempts UNION ALL SELECT id, attempt, started_at FROM outcomes)
-SELECT w.pid, a.ended, extract(epoch FROM s.started_at) FROM workers w
-JOIN attempts a ON a.ended_at = w.ended_at AND w.supervisor IS NOT NULL
+SELECT w.pid, extract(epoch FROM s.started_at) FROM workers w
+JOIN attempts a ON a.ended_at = w.ended_at AND a.ended = 'released' AND w.supervisor IS NOT NULL
 JOIN starts s ON s.id = a.id AND s.attempt = a.attempt + 1
 """
 # A death charges one task at most, and nothing else charges one that sleeps.
@@ -117,16 +117,11 @@ class Proof:
     def started_at(self, task_id):
         return float(self.place.value("SELECT extract(epoch FROM started_at) FROM task_info WHERE task_id = '%s'" % task_id))
 
-    def seconds_to_start(self, name="nap", *words):
-        """Of one task submitted now."""
+    def seconds_to_start(self):
+        """Of a nap submitted now."""
         began = time.time()
-        task_id = self.place.run("submit", name, *words, "--wait", "--json", seconds=120).json["task_id"]
+        task_id = self.place.run("submit", "nap", "seconds:=0", "--wait", "--json", seconds=120).json["task_id"]
         return self.started_at(task_id) - began
-
-    def ended_at(self, pid):
-        """When the ledger saw the end of that runner."""
-        query = "SELECT extract(epoch FROM ended_at) FROM workers WHERE pid = %d AND supervisor IS NOT NULL" % pid
-        return float(ctutor.wait_until(lambda: self.place.value(query), 60, "the end of runner %d is seen" % pid))
 
     # -- the end --
 
@@ -170,7 +165,7 @@ class Proof:
         for pid, ended in self.place.psql(DEATHS):
             if int(pid) in self.harmed:
                 self.detect.append(float(ended) - self.harmed[int(pid)])
-        for pid, _, started in self.place.psql(RERUNS):
+        for pid, started in self.place.psql(RERUNS):
             if int(pid) in self.harmed:
                 self.rerun.append(float(started) - self.harmed[int(pid)])
 
@@ -187,12 +182,12 @@ class Proof:
         def pair(values):
             return "%7.3f %7.3f" % (percentile(values, 0.5), percentile(values, 0.99)) if values else "      -       -"
 
-        return "%-34s %6d %s %s %5d %8d %10d  %-9s %s" % (
+        return "%-44s %7d %s %s %5d %8d %10d  %-9s %s" % (
             self.fault, self.count, pair(self.detect), pair(self.rerun), self.lost, self.overlaps, self.bystanders,
             self.audit, "; ".join(self.notes))
 
 
-HEAD = "%-34s %6s %15s %15s %5s %8s %10s  %-9s" % (
+HEAD = "%-44s %7s %15s %15s %5s %8s %10s  %-9s" % (
     "fault", "n", "detect p50 p99", "rerun p50 p99", "lost", "overlaps", "bystanders", "audit")
 
 
@@ -208,5 +203,4 @@ def logged_after(worker, pattern, moment):
 
 
 def parse_time(text):
-    import datetime
     return datetime.datetime.strptime(text + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()

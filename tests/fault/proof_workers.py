@@ -155,7 +155,7 @@ def postgres_frozen(seconds=120):
         before = proof.place.psql(ALIVE)
         with frozen(proof.place.postgres_server):
             time.sleep(seconds)
-        proof.rerun.append(proof.seconds_to_start("nap", "seconds:=0"))
+        proof.rerun.append(proof.seconds_to_start())
         time.sleep(proof.lease + 8)
         proof.demand(proof.place.psql(ALIVE) == before, "not all are alive that were")
         proof.count = 1
@@ -179,7 +179,7 @@ def redis_restarted_under(word, times, load):
         for _ in range(times):
             proof.place.redis_server.stop(signal.SIGKILL)
             proof.place.redis_server.start()
-            proof.rerun.append(proof.seconds_to_start("nap", "seconds:=0"))
+            proof.rerun.append(proof.seconds_to_start())
             proof.count += 1
         proof.demand_most(max(proof.rerun), AFTER_RETURN, "the next submit began")
         if running:
