@@ -11,12 +11,12 @@ class ShortProof(unittest.TestCase):
         self.assertFalse(proof.broken, "\n".join([proof.row()] + proof.broken[:5]))
 
     def test_a_crowd_whose_runners_are_killed(self):
-        proof = proof_crowd.crowd("a runner killed every 200 ms", tasks=600, seconds=3)
+        proof = proof_crowd.crowd("a runner killed every 200 ms", tasks=300, seconds=2)
         self.check(proof)
         self.assertGreater(len(proof.rerun), 0)
 
     def test_many_waiting_tasks_are_small_in_order_and_come_back(self):
-        proof = proof_backlog.backlog(tasks=20_000, taken=3_000)
+        proof = proof_backlog.backlog(tasks=10_000, taken=1_000)
         self.check(proof)
         self.assertLess(proof.rerun[0], 5)
 
