@@ -8,6 +8,7 @@ with 1 when anything does not hold, with what and why below the table.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -32,7 +33,8 @@ def main():
     if unknown:
         parser.error("no fault %s; there are: %s" % (unknown[0], " ".join(SCENES)))
     broken = []
-    print(HEAD, flush=True)
+    print("%s, %d cores, %s\n%s" % (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), os.cpu_count(),
+                                    " ".join(os.uname()[i] for i in (0, 2, 4)), HEAD), flush=True)
     for name in options.names or SCENES:
         began = time.monotonic()
         try:

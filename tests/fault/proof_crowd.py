@@ -72,7 +72,7 @@ def crowd(fault, harm=None, tasks=10_000, seconds=30):
         healed = time.time()
         proof.finish(*workers)
         proof.notes.append("%d tasks, %d runners killed, all final %.1f s later" % (
-            len(proof.clients.accepted), len(kills), last_end(proof) - healed))
+            len(proof.clients.accepted), len(kills), max(0.0, last_end(proof) - healed)))
         proof.demand(len(proof.clients.accepted) == tasks, "%d accepted" % len(proof.clients.accepted))
         proof.count = len(kills)
         if harm:
