@@ -71,7 +71,7 @@ class Frozen(StoresTest):
     processes = 2
 
     def test_postgres_longer_than_the_lease(self):
-        ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 30)]
+        ids = [self.submit("seconds=%s" % seconds) for seconds in (1, 300)]
         for task_id in ids:
             self.place.wait_status(task_id, "STARTED")
         before = self.place.psql("SELECT incarnation FROM workers WHERE state = 'alive' ORDER BY 1")
