@@ -40,21 +40,23 @@ def fenced_of(proof, name):
 def worker_stopped(times=4):
     """All of its processes, until another has finished their tasks; then they go on. From the stop on."""
     with Proof("worker: SIGSTOP, resumed when others finished", lease=5) as proof:
-        heir = proof.place.start_worker(name="heir")
+        keeper = proof.place.start_worker(queues="none")
         for _ in range(times):
-            still = proof.place.start_worker(name="still")
-            proof.nap(40, 2)
+            still = proof.place.start_worker()
+            proof.nap(40, 3)
             pids = [still.pid] + still.runners()
             proof.harmed.update({pid: time.time() for pid in pids})
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
+            heir = proof.place.start_worker()
             proof.wait_final()
+            heir.stop()
             for pid in reversed(pids):
                 os.kill(pid, signal.SIGCONT)
             proof.demand(still.wait(20) == 75, "it left with %d" % still.process.returncode)
             proof.demand("fencing myself" in still.log(), "it did not fence itself\n" + still.log())
             proof.count += 1
-        proof.finish(heir)
+        proof.finish(keeper)
         check_takeover(proof)
         return proof
 
