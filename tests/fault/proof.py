@@ -41,7 +41,7 @@ def main():
             proofs = SCENES[name]()
         except AssertionError as error:
             broken.append("%s: %s" % (name, error))
-            print("%-44s does not come to its end" % name, flush=True)
+            print("%-46s does not come to its end" % name, flush=True)
             continue
         for proof in proofs if isinstance(proofs, list) else [proofs]:
             print(proof.row(), flush=True)

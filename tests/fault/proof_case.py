@@ -182,12 +182,12 @@ class Proof:
         def pair(values):
             return "%7.3f %7.3f" % (percentile(values, 0.5), percentile(values, 0.99)) if values else "      -       -"
 
-        return "%-44s %7d %4d s %s %s %5d %8d %10d  %-9s %s" % (
+        return "%-46s %7d %4d s %s %s %5d %8d %10d  %-9s %s" % (
             self.fault, self.count, self.lease, pair(self.detect), pair(self.rerun), self.lost, self.overlaps, self.bystanders,
             self.audit, "; ".join(self.notes))
 
 
-HEAD = "%-44s %7s %6s %15s %15s %5s %8s %10s  %-9s" % (
+HEAD = "%-46s %7s %6s %15s %15s %5s %8s %10s  %-9s" % (
     "fault", "n", "lease", "detect p50 p99", "rerun p50 p99", "lost", "overlaps", "bystanders", "audit")
 
 

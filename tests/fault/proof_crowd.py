@@ -22,7 +22,9 @@ class Killer(threading.Thread):
         self.over, self.draw = threading.Event(), random.Random(1)
 
     def run(self):
-        while not self.over.wait(self.every):
+        due = time.monotonic() + self.every
+        while not self.over.wait(due - time.monotonic()):
+            due += self.every
             runners = [pid for worker in self.workers for pid in worker.runners()]
             if runners:
                 pid = self.draw.choice(runners)
