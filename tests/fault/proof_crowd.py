@@ -53,7 +53,8 @@ class Stream(threading.Thread):
 
 
 def crowd(fault, harm=None, tasks=10_000, seconds=30):
-    """harm(proof, workers, seconds) breaks something else meanwhile; the figures are then of that."""
+    """harm(proof, workers, seconds) breaks something else meanwhile; the figures are then of that. It gives pairs:
+    from when to count, and when starts were possible again."""
     with Proof(fault) as proof:
         workers = [proof.place.start_worker(processes=2, concurrency=100) for _ in range(2)]
         draw = random.Random(2)
@@ -79,7 +80,7 @@ def crowd(fault, harm=None, tasks=10_000, seconds=30):
         proof.count = len(kills)
         if harm:
             proof.count = len(moments)
-            proof.rerun = [proof.first_start_after(moment) for moment in moments]
+            proof.rerun = [proof.first_start_after(well) + well - since for since, well in moments]
         return proof
 
 
@@ -88,15 +89,16 @@ def last_end(proof):
 
 
 def flush(proof, workers, seconds):
-    """FLUSHALL; detected when the keeper has written its epoch again. Moments from which starts count."""
+    """FLUSHALL; detected when the keeper has written its epoch, that is all hints, again."""
     moments, every = [], seconds / 6
     for _ in range(int(seconds / every) - 1):
         time.sleep(every)
         began = time.time()
         proof.place.redis("FLUSHALL")
         ctutor.wait_until(lambda: proof.place.redis("EXISTS", "{%s}:epoch" % proof.place.namespace), 30, "an epoch")
-        proof.detect.append(time.time() - began)
-        moments.append(began)
+        well = time.time()
+        proof.detect.append(well - began)
+        moments.append((began, well))
     return moments
 
 
@@ -109,7 +111,7 @@ def restart_postgres(proof, workers, seconds):
 
 
 def restart(proof, workers, seconds, server, number, pattern):
-    """Killed, away for a second, started again; moments of the return."""
+    """Killed, away for a second, started again; counted from its return."""
     moments = []
     for _ in range(STORES_DIE):
         time.sleep(max(0.5, seconds / STORES_DIE - 2))
@@ -117,7 +119,7 @@ def restart(proof, workers, seconds, server, number, pattern):
         server.stop(number)
         time.sleep(1)
         server.start()
-        moments.append(time.time())
+        moments.append((time.time(),) * 2)
         seen = [logged_after(worker, pattern, died) for worker in workers]
         proof.detect += [at for at in seen if at is not None]
     return moments
