@@ -256,6 +256,7 @@ static void on_epoch_begun(void *arg, const struct err *err)
         keeper->reconciling = false;
         return;
     }
+    ledger_paused(keeper->ledger, on_paused, keeper); /* before the hints that it holds back */
     keeper->full_priority = 10;
     reconcile_next(keeper);
 }

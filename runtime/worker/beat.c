@@ -81,6 +81,7 @@ static char *own_stats(const struct supervisor *supervisor)
     jsonw_object(&json);
     jsonw_key_int(&json, "generation", supervisor->generation);
     jsonw_key_int(&json, "reload_errors", supervisor->reload_errors);
+    jsonw_key_int(&json, "fenced", supervisor->fenced);
     jsonw_key_bool(&json, "draining", supervisor->draining);
     jsonw_key_bool(&json, "keeper", keeper_leads(supervisor->keeper));
     jsonw_object_end(&json);

@@ -283,6 +283,7 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     bool clean = how.code == RUNNER_DRAINED;
     pid_t pid = proc_pid(proc);
     child->proc = NULL;
+    if (how.code == RUNNER_FENCED) supervisor->fenced++;
     list_del(&child->node);
     list_init(&child->node);
     (void)fault_here("child_reaped");

@@ -83,6 +83,7 @@ struct supervisor {
     struct keeper *keeper;
     struct list children; /* struct child.node */
     size_t deaths;        /* not yet written to the ledger */
+    int64_t fenced;       /* runners that ended themselves for it */
     size_t removals;      /* of directories, off the loop */
     int directory_fd;     /* of our own, locked for life */
     struct timer pause;   /* between two tries to get the name */

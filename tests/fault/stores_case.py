@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import time
 
 import ctutor
@@ -23,6 +24,23 @@ return {
   end,
 }
 """
+
+
+@contextlib.contextmanager
+def frozen(server):
+    """All its processes; the first one first, so that no other is born meanwhile."""
+    pids = [server.pid]
+    try:
+        os.kill(pids[0], signal.SIGSTOP)
+        for pid in ctutor.descendants(pids[0]):
+            pids.append(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 class StoresTest(ctutor.JourneyTest):

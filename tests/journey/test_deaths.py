@@ -7,7 +7,8 @@ import signal
 import time
 import unittest
 
-from ctutor import JourneyTest, command_line, descendants, is_alive, reap_orphans, wait_until
+from ctutor import JourneyTest, is_alive, reap_orphans, wait_until
+from journey import STRAYS, strays
 
 NAP = """
 return {
@@ -22,32 +23,12 @@ return { timeout = 60, max_losses = %d, execute = function(ctx)
   while true do end
 end }
 """
-# What strays: its own session, its parent gone, at the end its environment too.
-STRAYS = """
-local process = require "ctutor.process"
-return {
-  timeout = 120, max_losses = 10,
-  execute = function(ctx)
-    if ctx.attempt > 1 then return ctx.attempt end
-    return process.run { "sh", "-c", [[
-      (setsid sh -c 'sleep 4171 & sleep 4172') &
-      setsid sh -c 'setsid sleep 4173 &'
-      echo data > kept-in-the-directory
-      sleep 4174]] }
-  end,
-}
-"""
 STUCK = """
 return { execute = function() return 1 end,
   on_success = function(ctx) ctx.info("computes") string.find(("a"):rep(40), ("a*"):rep(20) .. "b") end }
 """
 LEASE = 5
 ENV = {"CTUTOR_LEASE": "%ds" % LEASE}
-
-
-def strays():
-    return [pid for pid in descendants(os.getpid())
-            if command_line(pid).startswith("sleep 417") and is_alive(pid)]
 
 
 class DeathTest(JourneyTest):
@@ -72,6 +53,10 @@ class DeathTest(JourneyTest):
     def budgets(self, task_id):
         return self.place.psql("SELECT status, starts, failures, losses, unwitnessed FROM active "
                                "WHERE id = '%s'" % task_id)
+
+    def fenced(self):
+        (row,) = self.place.run("workers", "--json").expect(0).json["workers"]
+        return row["fenced"]
 
     def directories(self):
         return glob.glob(os.path.join(self.place.tmp, "ctutor-run-*", "*", "*"))
@@ -169,6 +154,7 @@ class DeathTest(JourneyTest):
             wait_until(lambda: not is_alive(runner), 3)
             self.assertIn("I stood still", worker.log())
             self.check_attempt(task_id, 2)
+            wait_until(lambda: self.fenced() == 1, 3, "it is counted")
 
     # ---- a supervisor ----
 
