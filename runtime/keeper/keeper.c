@@ -56,22 +56,21 @@ static void on_due_done(struct walk *walk, bool ok, bool exhausted);
 static void on_due_closed(struct timer *timer);
 static void on_tick_closed(struct timer *timer);
 
-struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
-                          const struct keeper_options *options)
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct ledger *scans,
+                          struct broker *broker, const struct keeper_options *options)
 {
     struct keeper *keeper = xcalloc(1, sizeof *keeper);
     keeper->loop = loop;
     keeper->ledger = ledger;
+    keeper->scans = scans;
     keeper->broker = broker;
     keeper->options = *options;
     keeper->seen_counter = -1;
     keeper->look_from_us = INT64_MAX;
-    keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
-    keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
-    keeper->absent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_absent_done };
-    keeper->recent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_recent_done };
+    keeper->due_walk = (struct walk){ keeper, ledger, WALK_PUSH, .done = on_due_done };
+    keeper->full_walk = (struct walk){ keeper, scans, WALK_PUSH, .done = on_full_done };
+    keeper->absent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_absent_done };
+    keeper->recent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_recent_done };
     timer_init(loop, &keeper->tick, on_tick);
     timer_init(loop, &keeper->due, on_due_timer);
     timer_start(&keeper->tick, 0);
@@ -290,7 +289,7 @@ static void tell_reconciled(struct keeper *keeper)
 
 static void round_of_duties(struct keeper *keeper)
 {
-    ledger_sweep(keeper->ledger, on_swept, keeper);
+    ledger_sweep(keeper->scans, on_swept, keeper);
     look_for_unknown(keeper);
     if (!broker_is_up(keeper->broker)) return;
     ledger_paused(keeper->ledger, on_paused, keeper);
@@ -313,7 +312,7 @@ static void look_for_unknown(struct keeper *keeper)
     if (now_us - keeper->unknown_us < every_us) return;
     keeper->unknown_us = now_us;
     keeper->unknown_took_us = 0;
-    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
+    ledger_unknown(keeper->scans, keeper->options.unknown_grace_us, keeper->options.max_waiting,
                    on_unknown, keeper);
 }
 
@@ -373,9 +372,9 @@ static void on_recent_done(struct walk *walk, bool ok, bool exhausted)
 
 static void hour_of_duties(struct keeper *keeper)
 {
-    ledger_partitions(keeper->ledger, on_partitions, keeper);
+    ledger_partitions(keeper->scans, on_partitions, keeper);
     if (keeper->options.result_ttl_us >= 0) {
-        ledger_prune(keeper->ledger, keeper->options.result_ttl_us, false, on_pruned, keeper);
+        ledger_prune(keeper->scans, keeper->options.result_ttl_us, false, on_pruned, keeper);
     }
 }
 

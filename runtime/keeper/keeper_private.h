@@ -10,6 +10,7 @@ struct keeper;
 enum walk_kind { WALK_PUSH, WALK_ABSENT };
 struct walk {
     struct keeper *keeper;
+    struct ledger *ledger; /* that it reads over */
     enum walk_kind kind;
     struct due_cursor cursor;
     int32_t pages_left;
@@ -42,7 +43,7 @@ void pulse_close(struct pulse *pulse);
 
 struct keeper {
     struct loop *loop;
-    struct ledger *ledger;
+    struct ledger *ledger, *scans;
     struct broker *broker;
     struct keeper_options options;
     struct timer tick; /* once a second: election, epoch, pulse, rounds */

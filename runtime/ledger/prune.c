@@ -39,7 +39,9 @@ static const struct pg_statement SLICE = {
 
 void ledger_partitions(struct ledger *ledger, ledger_done_fn *done, void *arg)
 {
-    call_send(call_plain(ledger, done, arg), &PARTITIONS);
+    struct call *call = call_plain(ledger, done, arg);
+    call->deadline_us = PRUNE_DEADLINE_US;
+    call_send(call, &PARTITIONS);
 }
 
 void ledger_prune(struct ledger *ledger, int64_t older_than_us, bool dry_run, ledger_json_fn *done,

@@ -36,6 +36,24 @@ static void test_delayed_tasks_start_in_time(void **state)
     assert_in_time(run_at_us(&late), taker->at_us[1]);
 }
 
+/* The lock stands for millions of rows: a statement over all that waits takes its time. */
+static void test_a_slow_look_over_all_delays_nobody(void **state)
+{
+    (void)state;
+    keeper_lead(&at->houses[0]);
+    struct taker *taker = take(10);
+    stores_sql("BEGIN");
+    stores_sql("LOCK TABLE carried");
+    UNTIL(at->loop, stores_count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1);
+    struct ident id = submit_later(500000);
+    turn_for(at->loop, 500000 + IN_TIME_US);
+    bool waits = stores_count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1;
+    stores_sql("ROLLBACK");
+    assert_true(waits);
+    assert_int_equal(taker->count, 1);
+    assert_in_time(run_at_us(&id), taker->at_us[0]);
+}
+
 static void test_many_due_tasks_take_many_pages(void **state)
 {
     (void)state;
@@ -239,6 +257,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         KEEPER_TEST(test_delayed_tasks_start_in_time),
+        KEEPER_TEST(test_a_slow_look_over_all_delays_nobody),
         KEEPER_TEST(test_many_due_tasks_take_many_pages),
         KEEPER_TEST(test_each_due_task_is_pushed_once),
         KEEPER_TEST(test_retries_start_in_time),

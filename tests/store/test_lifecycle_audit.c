@@ -175,7 +175,7 @@ static void test_a_hint_that_comes_late_is_no_difference(void **state)
                                             .unknown_grace_us = 600 * SECOND_US,
                                             .max_waiting = 1000,
                                             .result_ttl_us = -1 };
-    at->keeper = keeper_new(&at->loop, at->probe, at->broker, &options);
+    at->keeper = keeper_new(&at->loop, at->probe, at->probe, at->broker, &options);
     struct pulse pulse;
     pulse_begin(&pulse);
     audit();
