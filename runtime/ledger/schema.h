@@ -10,6 +10,9 @@
 /* The list in which the hint of a row (alias) lies. */
 #define HINT_QUEUE(row) "hint_queue(" row ".queue, " row ".name, " ISOLATED_NAMES ")"
 
+/* These are there from the start and always. */
+#define FIRST_QUEUES "VALUES ('high_priority'), ('default'), ('low_priority')"
+
 extern const char schema_tables[];
 extern const char schema_words[];
 extern const char schema_partitions[];

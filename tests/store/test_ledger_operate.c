@@ -128,6 +128,26 @@ static void pause_is_durable(void **state)
     assert_string_equal(answer.json, "[]");
 }
 
+/* A name that was mistyped twice must not stay for ever among the queues. */
+static void what_only_a_pause_knew_is_no_queue_once_it_is_resumed(void **state)
+{
+    (void)state;
+    int64_t before = sql_int("SELECT count(*) FROM queues");
+    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
+    AWAIT(ledger_pause(ledger_a, "defualt", true, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before + 1);
+    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
+    AWAIT(ledger_pause(ledger_a, "default", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", false, on_plain, NULL));
+    sql("INSERT INTO queues (name, paused, is_full, served_since)"
+        " VALUES ('full', true, true, NULL), ('served', true, false, now())");
+    AWAIT(ledger_pause(ledger_a, "full", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "served", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues WHERE NOT paused"), before + 2);
+}
+
 static void prune_takes_what_is_old_and_final(void **state)
 {
     (void)state;
@@ -255,6 +275,7 @@ int main(void)
         LEDGER_TEST(retry_respects_the_unique_key_of_another),
         LEDGER_TEST(delete_forgets_final_tasks_only),
         LEDGER_TEST(pause_is_durable),
+        LEDGER_TEST(what_only_a_pause_knew_is_no_queue_once_it_is_resumed),
         LEDGER_TEST(prune_takes_what_is_old_and_final),
         LEDGER_TEST(prune_drops_whole_weeks),
         LEDGER_TEST(prune_gives_way_to_a_long_reader),
