@@ -424,6 +424,7 @@ static void on_due_timer(struct timer *timer)
     keeper->look_from_us = INT64_MAX;
     cursor->priority = -1;
     cursor->delayed_only = true;
+    keeper->due_from = *cursor;
     keeper->due_walk.pages_left = ALL_PAGES;
     walk_start(&keeper->due_walk);
 }
@@ -431,12 +432,15 @@ static void on_due_timer(struct timer *timer)
 static void on_due_done(struct walk *walk, bool ok, bool exhausted)
 {
     struct keeper *keeper = walk->keeper;
-    (void)exhausted;
+    int64_t seen_us = walk->now_us - RECENT_US; /* what commits late has its wake, as above */
     if (!ok) {
-        walk->cursor = (struct due_cursor){ 0 }; /* its last page was read, not pushed */
+        walk->cursor = keeper->due_from; /* its last page was read, not pushed */
         timer_start(&keeper->due, TICK_US);
         return;
     }
+    /* Else all that waits and is not for this walk would be read again at each. */
+    if (exhausted && walk->cursor.run_at_us < seen_us)
+        walk->cursor = (struct due_cursor){ .run_at_us = seen_us };
     if (keeper->look_again) {
         keeper->look_again = false;
         timer_start(&keeper->due, 0);

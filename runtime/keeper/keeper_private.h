@@ -59,9 +59,10 @@ struct keeper {
     bool broker_was_up;                    /* at the last beat as leader */
     int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
-    int32_t full_priority; /* of the full reconcile: 10 down to 0 */
-    bool look_again;       /* a wake came while the due walk ran */
-    int64_t look_from_us;  /* rows may have appeared from here on, behind the due walk's cursor */
+    int32_t full_priority;      /* of the full reconcile: 10 down to 0 */
+    struct due_cursor due_from; /* where the due walk began */
+    bool look_again;            /* a wake came while the due walk ran */
+    int64_t look_from_us; /* rows may have appeared from here on, behind the due walk's cursor */
     struct pulse pulse;
 };
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints);

@@ -1,4 +1,5 @@
 /* What is due is pushed in time, what Redis lost comes back, and the rest of the round. */
+#include "keeper/keeper_private.h"
 #include "store/keeper_fixture.h"
 
 #define IN_TIME_US 600000 /* 200 ms are promised; test machines get three times that */
@@ -122,6 +123,23 @@ static void test_what_became_due_without_redis_is_pushed_after_its_return(void *
     turn_for(at->loop, 1000000);
     test_redis_restart(stores_redis);
     UNTIL(at->loop, stores_waiting("default") == 1);
+}
+
+/* A long backlog that was never delayed is no business of this walk: it goes through it once, also
+ * when Redis does not take what it finds. */
+static void test_a_backlog_is_looked_through_once(void **state)
+{
+    (void)state;
+    submit_later(0);
+    keeper_lead(&at->houses[0]);
+    const struct due_cursor *cursor = &at->houses[0].keeper->due_walk.cursor;
+    UNTIL(at->loop, cursor->run_at_us > 0);
+    submit_later(300000);
+    test_redis_kill(stores_redis, SIGKILL);
+    turn_for(at->loop, 1000000);
+    assert_true(cursor->run_at_us > 0);
+    test_redis_restart(stores_redis);
+    UNTIL(at->loop, stores_waiting("default") == 2);
 }
 
 /* ---- what Redis lost ---- */
@@ -262,6 +280,7 @@ int main(void)
         KEEPER_TEST(test_each_due_task_is_pushed_once),
         KEEPER_TEST(test_retries_start_in_time),
         KEEPER_TEST(test_what_became_due_without_redis_is_pushed_after_its_return),
+        KEEPER_TEST(test_a_backlog_is_looked_through_once),
         KEEPER_TEST(test_absent_hints_are_found),
         KEEPER_TEST(test_an_emptied_redis_is_filled_in_rank_order),
         KEEPER_TEST(test_a_redis_that_is_emptied_while_it_is_filled_is_filled_again),
