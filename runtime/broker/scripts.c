@@ -225,25 +225,35 @@ struct redis_script script_settle = {
                     "return 0\n",
 };
 
-/* (id, queue)... */
+/* (id, starts, score, queue)... What is newer stays: of one task the later hint has the higher
+ * score, since its priority never changes. */
 struct redis_script script_forget = {
     .name = "forget",
     .text = PRELUDE
-    "call('HLEN', claimed_key) call('ZCARD', lease_key) call('HLEN', starts_key)\n"
-    "local ids, seen = {}, {}\n"
-    "for i = 1, #ARGV, 2 do\n"
-    "  ids[#ids + 1] = ARGV[i]\n"
-    "  local queue = ARGV[i + 1]\n"
-    "  if not seen[queue] then\n"
-    "    call('ZCARD', queue_key(queue)) call('ZCARD', queue_key(twin_of(queue)))\n"
-    "    seen[queue] = true\n"
+    "call('ZCARD', lease_key)\n"
+    "local ids = {}\n"
+    "for i = 1, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end\n"
+    "local had = call('HMGET', starts_key, unpack(ids))\n"
+    "local held = call('HMGET', claimed_key, unpack(ids))\n"
+    "local freed, gone, places = {}, {}, {}\n"
+    "for n, id in ipairs(ids) do\n"
+    "  local at = n * 4 - 3\n"
+    "  local most, queue = tonumber(ARGV[at + 2]), ARGV[at + 3]\n"
+    "  local stays = tonumber(had[n] or 0) > tonumber(ARGV[at + 1])\n"
+    "  local function is_old(score)\n"
+    "    if score and tonumber(score) > most then stays = true end\n"
+    "    return score and not stays\n"
     "  end\n"
+    "  for _, key in ipairs({ queue_key(queue), queue_key(twin_of(queue)) }) do\n"
+    "    if is_old(call('ZSCORE', key, id)) then places[#places + 1] = { key, id } end\n"
+    "  end\n"
+    "  if is_old(held[n] and (string.match(held[n], '^([^:]+):', 17) or 0)) then\n"
+    "    freed[#freed + 1] = id\n"
+    "  end\n"
+    "  if not stays then gone[#gone + 1] = id end\n"
     "end\n"
-    "run('HDEL', claimed_key, ids) run('ZREM', lease_key, ids) run('HDEL', starts_key, ids)\n"
-    "for i = 1, #ARGV, 2 do\n"
-    "  call('ZREM', queue_key(ARGV[i + 1]), ARGV[i])\n"
-    "  call('ZREM', queue_key(twin_of(ARGV[i + 1])), ARGV[i])\n"
-    "end\n"
+    "run('HDEL', claimed_key, freed) run('ZREM', lease_key, freed) run('HDEL', starts_key, gone)\n"
+    "for _, place in ipairs(places) do call('ZREM', place[1], place[2]) end\n"
     "return 0\n",
 };
 

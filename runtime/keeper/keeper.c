@@ -58,22 +58,21 @@ static void on_due_done(struct walk *walk, bool ok, bool exhausted);
 static void on_due_closed(struct timer *timer);
 static void on_tick_closed(struct timer *timer);
 
-struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
-                          const struct keeper_options *options)
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct ledger *scans,
+                          struct broker *broker, const struct keeper_options *options)
 {
     struct keeper *keeper = xcalloc(1, sizeof *keeper);
     keeper->loop = loop;
     keeper->ledger = ledger;
+    keeper->scans = scans;
     keeper->broker = broker;
     keeper->options = *options;
     keeper->seen_counter = -1;
     keeper->look_from_us = INT64_MAX;
-    keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
-    keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
-    keeper->absent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_absent_done };
-    keeper->recent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_recent_done };
+    keeper->due_walk = (struct walk){ keeper, ledger, WALK_PUSH, .done = on_due_done };
+    keeper->full_walk = (struct walk){ keeper, scans, WALK_PUSH, .done = on_full_done };
+    keeper->absent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_absent_done };
+    keeper->recent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_recent_done };
     timer_init(loop, &keeper->tick, on_tick);
     timer_init(loop, &keeper->due, on_due_timer);
     timer_start(&keeper->tick, 0);
@@ -303,7 +302,7 @@ static void tell_reconciled(struct keeper *keeper)
 
 static void round_of_duties(struct keeper *keeper)
 {
-    ledger_sweep(keeper->ledger, on_swept, keeper);
+    ledger_sweep(keeper->scans, on_swept, keeper);
     look_for_unknown(keeper);
     if (!broker_is_up(keeper->broker)) return;
     ledger_paused(keeper->ledger, on_paused, keeper);
@@ -326,7 +325,7 @@ static void look_for_unknown(struct keeper *keeper)
     if (now_us - keeper->unknown_us < every_us) return;
     keeper->unknown_us = now_us;
     keeper->unknown_took_us = 0;
-    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
+    ledger_unknown(keeper->scans, keeper->options.unknown_grace_us, keeper->options.max_waiting,
                    on_unknown, keeper);
 }
 
@@ -386,9 +385,9 @@ static void on_recent_done(struct walk *walk, bool ok, bool exhausted)
 
 static void hour_of_duties(struct keeper *keeper)
 {
-    ledger_partitions(keeper->ledger, on_partitions, keeper);
+    ledger_partitions(keeper->scans, on_partitions, keeper);
     if (keeper->options.result_ttl_us >= 0) {
-        ledger_prune(keeper->ledger, keeper->options.result_ttl_us, false, on_pruned, keeper);
+        ledger_prune(keeper->scans, keeper->options.result_ttl_us, false, on_pruned, keeper);
     }
 }
 
@@ -438,6 +437,7 @@ static void on_due_timer(struct timer *timer)
     keeper->look_from_us = INT64_MAX;
     cursor->priority = -1;
     cursor->delayed_only = true;
+    keeper->due_from = *cursor;
     keeper->due_walk.pages_left = ALL_PAGES;
     walk_start(&keeper->due_walk);
 }
@@ -445,12 +445,15 @@ static void on_due_timer(struct timer *timer)
 static void on_due_done(struct walk *walk, bool ok, bool exhausted)
 {
     struct keeper *keeper = walk->keeper;
-    (void)exhausted;
+    int64_t seen_us = walk->now_us - RECENT_US; /* what commits late has its wake, as above */
     if (!ok) {
-        walk->cursor = (struct due_cursor){ 0 }; /* its last page was read, not pushed */
+        walk->cursor = keeper->due_from; /* its last page was read, not pushed */
         timer_start(&keeper->due, TICK_US);
         return;
     }
+    /* Else all that waits and is not for this walk would be read again at each. */
+    if (exhausted && walk->cursor.run_at_us < seen_us)
+        walk->cursor = (struct due_cursor){ .run_at_us = seen_us };
     if (keeper->look_again) {
         keeper->look_again = false;
         timer_start(&keeper->due, 0);

@@ -37,7 +37,7 @@ static void advance(struct walk *walk)
     if (walk->keeper->closing || walk->pages_left <= 0) walk->over = true;
     if (!walk->over) {
         walk->in_hand = true;
-        ledger_due(walk->keeper->ledger, &walk->cursor, PAGE, on_page, walk);
+        ledger_due(walk->ledger, &walk->cursor, PAGE, on_page, walk);
     } else if (!walk->in_push) {
         forget_page(walk);
         walk->running = false;

@@ -90,6 +90,7 @@ void ledger_due(struct ledger *ledger, const struct due_cursor *cursor, int32_t 
                 ledger_hints_fn *done, void *arg)
 {
     struct call *call = call_hints(ledger, done, arg);
+    call->deadline_us = SCAN_DEADLINE_US; /* of a priority that is rare */
     pg_int8(&call->params, cursor->run_at_us);
     pg_uuid(&call->params, &cursor->id);
     pg_int4(&call->params, cursor->priority);

@@ -324,7 +324,8 @@ void ledger_workers(struct ledger *ledger, ledger_json_fn *done,
 /* ---- operators ---- */
 /* Each answers a JSON array, one per id in order:
  * {"task_id","status","task_status","message","queue"}; status: cancelled | cancelling | retried |
- * deleted | not_found | refused. Hints to push come along for retry. */
+ * deleted | not_found | refused. Hints come along: of retry those to push, of cancel those to
+ * forget. */
 typedef void ledger_operate_fn(void *arg, const char *json, size_t len,
                                const struct ledger_hints *hints, const struct err *err);
 void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,

@@ -12,6 +12,8 @@
 
 /* Processes that may die of one hook. */
 #define HOOK_LOSSES_MAX "3"
+/* These are there from the start and always. */
+#define FIRST_QUEUES "VALUES ('high_priority'), ('default'), ('low_priority')"
 
 extern const char schema_tables[];
 extern const char schema_words[];

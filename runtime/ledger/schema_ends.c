@@ -173,7 +173,7 @@ const char schema_ends[] =
     "  END IF;\n"
     "  ids := ARRAY(SELECT a.id FROM active a WHERE a.expires_at <= now() AND a.status IN (0, 2)\n"
     "        ORDER BY a.expires_at LIMIT 10000 FOR UPDATE SKIP LOCKED);\n"
-    "  PERFORM end_rows(ids, 5::smallint, 'expired', 'it expired before it was started');\n"
+    "  PERFORM end_rows(ids, 5::smallint, 'expired', 'it expired while it waited to start');\n"
     "END $$;\n"
     /* Notes who carries and serves what, which queues are full, and ends what is due
      * and has not been carried for the grace while its queue was served. */

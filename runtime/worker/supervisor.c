@@ -29,6 +29,8 @@
 static void watch_signals(struct supervisor *supervisor);
 static void raise_descriptor_limit(void);
 static void serve(struct supervisor *supervisor);
+static void judge_redis(struct supervisor *supervisor);
+static void on_redis_judged(void *arg, const struct err *err);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static int32_t count_runners(const struct supervisor *supervisor);
@@ -100,6 +102,7 @@ static void serve(struct supervisor *supervisor)
     supervisor->serving = true;
     timer_start(&supervisor->tick, 0);
     supervisor_changed(supervisor);
+    judge_redis(supervisor); /* it may have come after the start looked for it */
     log_info("worker %s: %d runners of %d slots, pid %d", supervisor->name, supervisor->processes,
              supervisor->slots, (int)getpid());
 }
@@ -126,7 +129,28 @@ void supervisor_reconciled(void *arg)
     }
 }
 
-void supervisor_store_up(void *arg) { isolated_look(arg); }
+void supervisor_store_up(void *arg)
+{
+    struct supervisor *supervisor = arg;
+    if (supervisor->serving) judge_redis(supervisor);
+    isolated_look(supervisor);
+}
+
+/* Each time it comes, or comes back: it may be another server. */
+static void judge_redis(struct supervisor *supervisor)
+{
+    broker_check_server(supervisor->broker, on_redis_judged, supervisor);
+}
+
+/* What the start refuses is refused later too, but what runs may end. */
+static void on_redis_judged(void *arg, const struct err *err)
+{
+    struct supervisor *supervisor = arg;
+    if (!err || err->code != ERR_INPUT || supervisor->told_to_leave) return;
+    log_error("Redis: %s", err->text);
+    supervisor->exit_status = err_exit_status(err->code);
+    supervisor_leave(supervisor);
+}
 
 void supervisor_isolated_news(void *arg, const char *queue)
 {

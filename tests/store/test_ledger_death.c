@@ -339,6 +339,26 @@ static void sweep_ends_what_expired_before_it_was_started(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 1);
 }
 
+/* A start has its time, whichever it is: what would come too late for the first does so for the
+ * next. */
+static void a_retry_past_the_expiry_is_not_made(void **state)
+{
+    (void)state;
+    struct submission brief = submission_of("greet");
+    brief.expires_us = 3600000000;
+    brief.retry.max = 1;
+    insert_one(&brief);
+    struct ident owner = worker_living("w");
+    struct finish again = finish_of(brief.id, started_by(&owner, brief.id, 0), TASK_RETRY);
+    assert_int_equal(finish_one(&owner, &again).verdict, FINISH_DONE);
+    sql("UPDATE active SET expires_at = now()");
+    assert_int_equal(start_one(&owner, brief.id, 1, ident_random()).verdict, START_NOT_DUE);
+    AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, attempt, error->>'message') FROM outcomes"),
+        "5 1 it expired while it waited to start");
+}
+
 static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
 {
     (void)state;
@@ -463,6 +483,7 @@ int main(void)
         LEDGER_TEST(what_its_owner_does_not_know_of_goes_back_uncharged),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
+        LEDGER_TEST(a_retry_past_the_expiry_is_not_made),
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
         LEDGER_TEST(each_round_that_ends_unknown_owes_its_hook),
         LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
