@@ -11,16 +11,29 @@ static void operate(struct ledger *ledger, const struct pg_statement *statement,
 static const struct pg_statement CANCEL = { "cancel", OPERATE("cancel_tasks") };
 static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
 static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
+/* Only what changes something. */
+#define IS_PAUSED "EXISTS (SELECT FROM queues q WHERE q.name = $1 AND q.paused)"
+#define NOTED(operation, before, after, changes)                                                   \
+    "o AS ("                                                                                       \
+    " INSERT INTO operations (actor, operation, target, before, after)"                            \
+    " SELECT $2, " operation ", $1, " before ", " after " WHERE " changes ")"
 static const struct pg_statement PAUSE = {
     "pause",
-    "WITH o AS ("
-    " INSERT INTO operations (actor, operation, target, before, after)"
-    " SELECT $3, CASE WHEN $2 THEN 'pause' ELSE 'resume' END, $1,"
-    "  CASE WHEN EXISTS (SELECT FROM queues q WHERE q.name = $1 AND q.paused)"
-    "   THEN 'paused' ELSE 'open' END,"
-    "  CASE WHEN $2 THEN 'paused' ELSE 'open' END) "
-    "INSERT INTO queues (name, paused) VALUES ($1, $2)"
-    " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
+    "WITH " NOTED("'pause'", "'open'", "'paused'", "NOT " IS_PAUSED) " "
+    "INSERT INTO queues (name, paused) VALUES ($1, true)"
+    " ON CONFLICT (name) DO UPDATE SET paused = true RETURNING 1::int8"
+};
+/* A queue that nothing else is known of was never one. */
+static const struct pg_statement RESUME = {
+    "resume",
+    "WITH " NOTED("'resume'", "'paused'", "'open'", IS_PAUSED) ", "
+    "d AS ("
+    " DELETE FROM queues q WHERE q.name = $1 AND q.served_since IS NULL AND NOT q.is_full"
+    "  AND q.name NOT IN (" FIRST_QUEUES ") RETURNING q.name), "
+    "u AS ("
+    " UPDATE queues q SET paused = false WHERE q.name = $1 AND q.name NOT IN (SELECT name FROM d)"
+    " RETURNING 1) "
+    "SELECT count(*) FROM u"
 };
 static const struct pg_statement PAUSED = {
     "paused", "SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM queues WHERE paused"
@@ -60,9 +73,8 @@ void ledger_pause(struct ledger *ledger, const char *queue, bool paused, const c
 {
     struct call *call = call_plain(ledger, done, arg);
     pg_text(&call->params, queue);
-    pg_bool(&call->params, paused);
     pg_text(&call->params, actor);
-    call_send(call, &PAUSE);
+    call_send(call, paused ? &PAUSE : &RESUME);
 }
 
 void ledger_paused(struct ledger *ledger, ledger_json_fn *done, void *arg)

@@ -64,13 +64,13 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     " WHERE ($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES "ORDER BY t.id DESC"
 #define OF_FEW                                                                                     \
     "SELECT x.id FROM (SELECT * FROM ("                                                            \
-    "  SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
-    "  FROM active a WHERE " WANTED("a.status")                                                    \
+    "  (SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
+    "  FROM active a WHERE " WANTED("a.status") " ORDER BY a.id DESC)"                                                    \
     "  UNION ALL"                                                                                  \
-    "  SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
+    "  (SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
     "   AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id" ALONE ")"                          \
     "   AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")"  \
-    "  ) u ORDER BY u.id DESC) x"                                                                  \
+    "   ORDER BY o.id DESC)) u ORDER BY u.id DESC) x"                                                                  \
     " CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id" ALONE ") t"                     \
     " WHERE" MATCHES "ORDER BY x.id DESC"
 #define LIST_OF(ids)                                                                               \
