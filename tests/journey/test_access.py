@@ -23,10 +23,14 @@ class AccessTest(journey.ServedTest):
         super().setUpClass()
         cls.api = rest.Serve(cls.place, env=cls.serve_settings)
 
+    def tearDown(self):
+        """Once for all, below: to look takes longer than most of these tests."""
+
     @classmethod
     def tearDownClass(cls):
         status = cls.api.stop()
         log = cls.api.log()
+        cls.place.check_nothing_left()
         super().tearDownClass()
         if status != 0 or "ERROR:" in log:
             raise AssertionError("serve left with %d:\n%s" % (status, log))
@@ -177,9 +181,13 @@ class TokenTests:
         self.as_(self.admin, "DELETE", "/api/tokens/0123456789abcdef").expect(404)
 
     def test_it_expires(self):
-        token = self.create("--scope=read", "--expires=1s")
+        token = self.create("--scope=read", "--expires=1h")
         self.as_(token, "GET", "/api/tasks").expect(200)
-        ctutor.wait_until(lambda: self.as_(token, "GET", "/api/tasks").status == 401, 3)
+        left = "extract(epoch FROM expires_at - now()) BETWEEN 3500 AND 3600"
+        self.assertEqual(self.place.value("SELECT %s FROM tokens WHERE id = '%s'" % (left, token["id"])), "t")
+        self.place.psql("UPDATE tokens SET expires_at = now() + interval '300 ms' WHERE id = '%s';"
+                        "SELECT pg_notify('ctutor_control', '')" % token["id"])  # and nothing more is said
+        ctutor.wait_until(lambda: self.as_(token, "GET", "/api/tasks").status == 401, 5)
         row = next(row for row in self.run_("token", "list", "--json").json["tokens"] if row["id"] == token["id"])
         self.assertEqual(row["state"], "expired")
 
