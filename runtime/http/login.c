@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/jsonw.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/access.h"
 
@@ -143,10 +144,17 @@ void handle_login_link(struct exchange *exchange)
 
 static void refuse(struct exchange *exchange)
 {
-    if (grants_are_known(exchange->api->grants))
-        answer_status(exchange, 401, "unauthorized", "this does not let you in");
-    else
-        answer_status(exchange, 503, "unavailable", "Postgres does not answer");
+    char peer[64] = "";
+    struct err err;
+    uv_ip_name(http_peer(exchange->request), peer, sizeof peer);
+    if (grants_are_known(exchange->api->grants)) {
+        log_warn("a login from %s is refused", peer);
+        err_set(&err, ERR_INPUT, "this does not let you in");
+        access_refuse(exchange, 401, &err);
+    } else {
+        err_set(&err, ERR_STORE, "Postgres does not answer: nobody can be let in");
+        access_refuse(exchange, 503, &err);
+    }
 }
 
 /* Both are looked at, whatever the first gives; hashes have one length. */

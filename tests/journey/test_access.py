@@ -128,7 +128,8 @@ class TokenTests:
         self.denied(self.api.get("/api/tasks"), 401, "unauthorized")
         self.assertEqual(self.api.get("/api/tasks").headers["WWW-Authenticate"], "Bearer")
         for text in ("", "Bearer", "Bearer x", "Basic YTpi", "Bearer " + self.admin["token"][:-1],
-                     "Bearer " + self.admin["token"] + "A", "Bearer ctr_" + "0" * 16 + self.admin["token"][20:]):
+                     "Bearer " + self.admin["token"] + "A", "Bearer ctr_" + "0" * 16 + self.admin["token"][20:],
+                     "Bearer " + self.admin["token"][:21] + self.token["token"][21:]):
             self.denied(self.api.get("/api/tasks", headers={"Authorization": text}), 401, "unauthorized")
         self.as_(self.admin, "GET", "/api/tasks").expect(200)
         for path in ("/healthz", "/readyz"):
