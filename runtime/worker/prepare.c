@@ -76,11 +76,15 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
                                   .wake = supervisor_isolated_news,
                                   .keeper = supervisor_keeper_news };
     struct ledger_hooks control = { .arg = supervisor, .control = supervisor_control };
+    struct ledger_hooks news = { .arg = supervisor,
+                                 .connected = supervisor_keeper_back,
+                                 .submitted = supervisor_keeper_news };
     struct keeper_options options = {
         .me = supervisor->incarnation,
         .lease_us = config_duration_us(supervisor->config, SET_LEASE),
         .unknown_grace_us = config_duration_us(supervisor->config, SET_UNKNOWN_GRACE),
         .max_waiting = config_int(supervisor->config, SET_MAX_WAITING),
+        .max_params = config_int(supervisor->config, SET_MAX_PARAMS),
         .result_ttl_us = config_duration_us(supervisor->config, SET_RESULT_TTL),
         .arg = supervisor,
         .reconciled = supervisor_reconciled,
@@ -92,7 +96,8 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
     supervisor->ledger =
         ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run supervisor", &control);
     supervisor->keeper_ledger =
-        ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run keeper", NULL);
+        ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run keeper", &news);
+    ledger_listen(supervisor->keeper_ledger);
     supervisor->keeper_options = options;
     redis_target_close(&redis);
     free(postgres);
