@@ -382,6 +382,25 @@ static void many_choices_of_a_pattern_bound_the_text(void **state)
     free(text);
 }
 
+/* Of every place, each once, in the spelling that is matched here, too. */
+static void patterns_can_be_handed_on(void **state)
+{
+    (void)state;
+    struct params_schema *schema =
+        schema_of("{'a':{'pattern':'^\\\\d.$'},'b':{'items':{'pattern':'x'}},"
+                  "'c':{'additionalProperties':{'pattern':'y'}},'g':{'pattern':'x'},"
+                  "'d':{'properties':{'e':{'pattern':'a.{100}$'}}},'f':'string'}");
+    struct buf out = BUF_EMPTY;
+    params_patterns(schema, &out);
+    assert_string_equal(buf_text(&out),
+                        "{\"^\\\\d.$\":{\"longest\":2147483647,\"posix\":\"^[0-9][^\\n\\r]$\"},"
+                        "\"a.{100}$\":{\"longest\":10000,\"posix\":\"a[^\\n\\r]{100}$\"},"
+                        "\"x\":{\"longest\":2147483647,\"posix\":\"x\"},"
+                        "\"y\":{\"longest\":2147483647,\"posix\":\"y\"}}");
+    buf_close(&out);
+    params_schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +416,7 @@ int main(void)
         cmocka_unit_test(patterns_beyond_the_c_library_are_refused),
         cmocka_unit_test(a_long_text_does_not_make_a_pattern_slow),
         cmocka_unit_test(many_choices_of_a_pattern_bound_the_text),
+        cmocka_unit_test(patterns_can_be_handed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
