@@ -2,8 +2,9 @@
  *
  * head -> [body] -> handle -> http_answer | http_stream_start | http_drop, exactly once, now or
  * later. Until then the connection stands still: no thread, no timer, no polling. Everything of a
- * client is bounded: its header (HTTP_HEAD_MAX), its body (what `head` allows), the time for both,
- * what it does not read, and how many there are.
+ * client is bounded: its header (some 7 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
+ * time for both, what it does not read, and how many there are. Who closes its half of a connection
+ * before the answer has come is taken for gone.
  *
  * Loop thread only. */
 #pragma once

@@ -64,6 +64,7 @@ struct http_request {
     int64_t discarded;             /* bytes of a body that is too long */
     struct header *headers;        /* of the answer */
     struct MHD_Response *response; /* ready, not yet queued */
+    int64_t answer_len;
     int status;
     void *context;
     struct watch *watch;
@@ -72,6 +73,22 @@ struct http_request {
     bool is_stream;
     struct http_stream stream;
 };
+
+#define DISCARD_MAX (8 << 20) /* of a body that is refused: who sends it wants to hear why */
+
+/* ---- framing.c: where a request ends, and what it may take ---- */
+/* What a proxy before us may read in another way than we do is refused. */
+bool framing_is_sane(struct http_request *request, struct err *why);
+/* Of the path and its query. MHD says nothing about some that are too long, or have too many parts.
+ */
+bool framing_target_fits(const char *target);
+/* Of the connection's memory, for the head of an answer: MHD gives none when there is none. */
+bool framing_leaves_room(struct http_request *request);
+/* 0: none is announced. MHD has refused what is no number. */
+int64_t framing_length(const struct http_request *request);
+/* An answer before the body has come ends the connection, and a client that still sends would see
+ * that instead of the answer. One that asked first (Expect) sends nothing. */
+bool framing_may_be_awaited(const struct http_request *request);
 
 void request_free(struct http_request *request);
 /* The answer is made: hands it to MHD as soon as that can be. */
