@@ -16,10 +16,13 @@ static bool is_json(const struct http_request *request);
 static int64_t body_max(const struct api *api, enum body_kind kind);
 static void handle(void *arg, struct http_request *request);
 static void refuse(void *arg, struct http_request *request, const struct err *why);
+static void abandoned(void *arg, struct http_request *request);
 static struct exchange *exchange_of(struct api *api, struct http_request *request);
 static bool is_query_known(struct exchange *exchange);
 
-const struct http_handlers api_handlers = { .head = head, .handle = handle, .refuse = refuse };
+const struct http_handlers api_handlers = {
+    .head = head, .handle = handle, .refuse = refuse, .abandoned = abandoned
+};
 
 static int64_t head(void *arg, struct http_request *request)
 {
@@ -93,6 +96,12 @@ static void refuse(void *arg, struct http_request *request, const struct err *wh
         answer_err(exchange, why);
     else
         answer_status(exchange, 400, "invalid", "%s", why->text);
+}
+
+static void abandoned(void *arg, struct http_request *request)
+{
+    (void)arg;
+    exchange_drop(http_context(request));
 }
 
 static struct exchange *exchange_of(struct api *api, struct http_request *request)

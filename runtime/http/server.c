@@ -32,6 +32,7 @@ static void on_wake(uv_timer_t *handle);
 static void turn(struct http_server *server);
 static void on_resumed(struct defer *defer);
 static void on_reap(uv_timer_t *handle);
+static bool has_left(const struct peer *peer);
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code);
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection);
@@ -192,24 +193,34 @@ static void on_resumed(struct defer *defer)
 static void turn(struct http_server *server)
 {
     MHD_UNSIGNED_LONG_LONG after_ms = 0;
-    MHD_run(server->daemon);
+    do {
+        server->has_room = false;
+        MHD_run(server->daemon);
+    } while (server->has_room); /* MHD accepts again only when it looks before it waits */
     if (MHD_get_timeout(server->daemon, &after_ms) == MHD_YES)
         uv_timer_start(&server->wake, on_wake, after_ms, 0);
     else
         uv_timer_stop(&server->wake);
 }
 
-/* MHD bounds silence; this bounds those who say one byte a second. */
+/* MHD bounds silence; this bounds those who say one byte a second. And MHD does not see an end that
+ * came together with the last bytes. */
 static void on_reap(uv_timer_t *handle)
 {
     struct http_server *server = handle->data;
     int64_t now_us = clock_boot_us();
     LIST_EACH (node, &server->peers) {
         struct peer *peer = container_of(node, struct peer, node);
-        if (!peer->until_us || peer->until_us > now_us) continue;
+        if (!peer->until_us || (peer->until_us > now_us && !has_left(peer))) continue;
         peer->until_us = 0;
         shutdown(peer->fd, SHUT_RDWR); /* MHD sees it and closes */
     }
+}
+
+static bool has_left(const struct peer *peer)
+{
+    char byte;
+    return !peer->is_answering && recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
@@ -231,6 +242,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         struct peer *peer = *context;
         list_del(&peer->node);
         if (--server->peer_count == 0) uv_timer_stop(&server->reap);
+        server->has_room = true;
         free(peer);
         *context = NULL;
     }
@@ -355,6 +367,7 @@ static enum MHD_Result handed_back(struct http_request *request)
         return MHD_YES;
     }
     /* MHD minds silence, we who takes a byte a minute; a stream minds its backlog. */
+    request->peer->is_answering = true;
     request->peer->until_us =
         request->is_stream ? 0 : clock_boot_us() + BODY_US + request->answer_len * BODY_BYTE_US;
     enum MHD_Result result =
@@ -373,7 +386,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     (void)code;
     if (!request) return;
     *context = NULL;
-    if (request->peer) request->peer->until_us = clock_boot_us() + IDLE_US;
+    if (request->phase == PHASE_BODY)
+        request->server->handlers.abandoned(request->server->handlers.arg, request);
+    request->peer->is_answering = false;
+    request->peer->until_us = clock_boot_us() + IDLE_US;
     request_free(request);
 }
 

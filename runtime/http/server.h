@@ -33,6 +33,8 @@ struct http_handlers {
     /* What is refused before `head` could look at it, or while the body came: answers it in the
      * words of the application. */
     void (*refuse)(void *arg, struct http_request *request, const struct err *why);
+    /* After `head`, instead of `handle`: the client left before its body had come. Drops it. */
+    void (*abandoned)(void *arg, struct http_request *request);
 };
 /* Listens. address: IPv4, IPv6 without brackets, or "localhost" (both loopbacks' first). port 0:
  * any. ERR_INPUT: the address is none; ERR_IO: it cannot be had. gives */

@@ -10,7 +10,8 @@ struct peer {
     struct list node; /* of http_server.peers */
     struct http_server *server;
     int fd;
-    int64_t until_us; /* boot clock: then it is closed; 0: it waits for us */
+    int64_t until_us;  /* boot clock: then it is closed; 0: it waits for us */
+    bool is_answering; /* it may have said all that it wants to say */
 };
 
 struct http_server {
@@ -20,6 +21,7 @@ struct http_server {
     struct list peers;
     struct list requests; /* whose header is there and whose end is not */
     size_t peer_count;
+    bool has_room; /* somebody has left in this turn */
     int port;
     uv_poll_t poll; /* of the daemon's epoll descriptor */
     uv_timer_t wake;
