@@ -17,6 +17,7 @@ static int64_t body_max(const struct api *api, enum body_kind kind);
 static void handle(void *arg, struct http_request *request);
 static void on_visible(void *arg, const char *json, size_t len, const struct err *err);
 static void refuse(void *arg, struct http_request *request, const struct err *why);
+static void abandoned(void *arg, struct http_request *request);
 static struct exchange *exchange_of(struct api *api, struct http_request *request);
 static bool is_query_known(struct exchange *exchange);
 
@@ -31,7 +32,7 @@ static const struct http_field security[] = {
     { 0 }
 };
 const struct http_handlers api_handlers = {
-    .fields = security, .head = head, .handle = handle, .refuse = refuse
+    .fields = security, .head = head, .handle = handle, .refuse = refuse, .abandoned = abandoned
 };
 
 static int64_t head(void *arg, struct http_request *request)
@@ -123,6 +124,12 @@ static void refuse(void *arg, struct http_request *request, const struct err *wh
         answer_err(exchange, why);
     else
         answer_status(exchange, 400, "invalid", "%s", why->text);
+}
+
+static void abandoned(void *arg, struct http_request *request)
+{
+    (void)arg;
+    exchange_drop(http_context(request));
 }
 
 static struct exchange *exchange_of(struct api *api, struct http_request *request)
