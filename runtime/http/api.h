@@ -52,7 +52,7 @@ enum body_kind {
     BODY_BULK   /* 64 MiB */
 };
 struct route_param {
-    const char *name, *type; /* "integer" "string" "boolean" "duration" "time" */
+    const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
     const char *help;
 };
 struct route {
@@ -120,5 +120,6 @@ void handle_workers_status(struct exchange *exchange); /* legacy.c */
 void handle_pause(struct exchange *exchange);
 void handle_resume(struct exchange *exchange);
 void handle_reload(struct exchange *exchange);  /* reload.c */
+void handle_openapi(struct exchange *exchange); /* openapi.c */
 void handle_healthz(struct exchange *exchange); /* health.c */
 void handle_readyz(struct exchange *exchange);

@@ -10,7 +10,7 @@
     { "status", "string",                                                                          \
       "PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; several with commas" },                 \
         { "name", "string", "tasks of this name" }, { "queue", "string", "in this queue" },        \
-        { "tag", "string", "with this label; may be repeated (then all of them)" },                \
+        { "tag", "strings", "with this label; may be repeated (then all of them)" },               \
         { "worker", "string", "run by this worker" },                                              \
         { "since", "time", "submitted then or later; a duration counts back from now" },           \
     {                                                                                              \
@@ -71,6 +71,8 @@ const struct route route_table[] = {
       "start nothing more from a queue", NULL },
     { "POST", "/api/queues/{name}/resume", SCOPE_ADMIN, BODY_NONE, handle_resume,
       "go on with a paused queue", NULL },
+    { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
+      "this document: OpenAPI 3.1 with a schema for each task", NULL },
     { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL },
     { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL },
     { 0 }
