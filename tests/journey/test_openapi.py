@@ -1,10 +1,7 @@
 """/api/openapi.json, and what it says of each route against what the route does."""
 
-import http.client
-import os
 import unittest
 
-import ctutor
 import journey
 import rest
 import schema
@@ -190,15 +187,6 @@ class OpenApi(journey.ServedTest):
             self.assertNotEqual(schema.check(self.document, info, {**good, **change}), [], change)
         del good["worker"]
         self.assertNotEqual(schema.check(self.document, info, good), [])
-
-
-class Page(unittest.TestCase):
-    def test_docs_rest_ends_with_the_reference_of_this_program(self):
-        import subprocess
-        printed = subprocess.run([ctutor.PROGRAM, "help", "rest"], capture_output=True, text=True, check=True).stdout
-        with open(os.path.join(ctutor.ROOT, "docs", "rest.md"), encoding="utf-8") as file:
-            written = file.read().partition("<!-- from here on: ctutor-run help rest; ./dev docs writes it -->\n")[2]
-        self.assertTrue(written.strip() == printed.strip(), "docs/rest.md is not what the program prints: run ./dev docs")
 
 
 if __name__ == "__main__":
