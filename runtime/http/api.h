@@ -56,7 +56,7 @@ enum body_kind {
     BODY_BULK   /* 64 MiB */
 };
 struct route_param {
-    const char *name, *type; /* "integer" "string" "boolean" "duration" "time" */
+    const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
     const char *help;
 };
 struct route {
@@ -125,8 +125,9 @@ void handle_queues(struct exchange *exchange);
 void handle_workers_status(struct exchange *exchange); /* legacy.c */
 void handle_pause(struct exchange *exchange);
 void handle_resume(struct exchange *exchange);
-void handle_reload(struct exchange *exchange); /* reload.c */
-void handle_tokens(struct exchange *exchange); /* tokens.c */
+void handle_reload(struct exchange *exchange);  /* reload.c */
+void handle_openapi(struct exchange *exchange); /* openapi.c */
+void handle_tokens(struct exchange *exchange);  /* tokens.c */
 void handle_token_create(struct exchange *exchange);
 void handle_token_revoke(struct exchange *exchange);
 void handle_audit(struct exchange *exchange);

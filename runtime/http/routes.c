@@ -10,7 +10,7 @@
     { "status", "string",                                                                          \
       "PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; several with commas" },                 \
         { "name", "string", "tasks of this name" }, { "queue", "string", "in this queue" },        \
-        { "tag", "string", "with this label; may be repeated (then all of them)" },                \
+        { "tag", "strings", "with this label; may be repeated (then all of them)" },               \
         { "worker", "string", "run by this worker" },                                              \
         { "since", "time", "submitted then or later; a duration counts back from now" },           \
     {                                                                                              \
@@ -96,6 +96,8 @@ const struct route route_table[] = {
     { "GET", "/login", SCOPE_PAGE, BODY_NONE, handle_login_link, "open a session by a link",
       login_query, false },
     { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
+    { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
+      "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
     { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL, false },
     { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL,
       false },
