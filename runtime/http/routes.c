@@ -31,6 +31,12 @@ static const struct route_param logs_query[] = {
     { 0 }
 };
 
+static const struct route_param stats_query[] = { { "since", "duration",
+                                                    "how far back: 1m to 8d; default 1h" },
+                                                  { "name", "string", "tasks of this name" },
+                                                  { "queue", "string", "in this queue" },
+                                                  { 0 } };
+
 /* Of two that fit, the earlier one counts. */
 const struct route route_table[] = {
     { "POST", "/api/tasks/submit", SCOPE_SUBMIT, BODY_TASK, handle_submit, "submit a task", NULL },
@@ -71,6 +77,9 @@ const struct route route_table[] = {
       "start nothing more from a queue", NULL },
     { "POST", "/api/queues/{name}/resume", SCOPE_ADMIN, BODY_NONE, handle_resume,
       "go on with a paused queue", NULL },
+    { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
+      stats_query },
+    { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL },
     { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL },
     { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL },
     { 0 }
