@@ -80,6 +80,7 @@ extern const struct http_handlers api_handlers; /* with arg NULL: set it to the 
 /* ---- answer.c ---- */
 void answer_json(struct exchange *exchange, int status, struct buf *takes_json);
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len); /* copies */
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 /* {detail, code}, with the status that belongs to err->code; NULL fields: none */
 void answer_err(struct exchange *exchange, const struct err *err);
 void answer_fields(struct exchange *exchange, const struct err *err,
@@ -125,7 +126,9 @@ void handle_queues(struct exchange *exchange);
 void handle_workers_status(struct exchange *exchange); /* legacy.c */
 void handle_pause(struct exchange *exchange);
 void handle_resume(struct exchange *exchange);
-void handle_reload(struct exchange *exchange);  /* reload.c */
+void handle_reload(struct exchange *exchange); /* reload.c */
+void handle_stats(struct exchange *exchange);  /* metrics.c */
+void handle_metrics(struct exchange *exchange);
 void handle_openapi(struct exchange *exchange); /* openapi.c */
 void handle_tokens(struct exchange *exchange);  /* tokens.c */
 void handle_token_create(struct exchange *exchange);

@@ -38,6 +38,11 @@ static const struct route_param audit_query[] = { { "limit", "integer", "1 to 10
                                                   { "offset", "integer",
                                                     "how many to pass over; default 0" },
                                                   { 0 } };
+static const struct route_param stats_query[] = { { "since", "duration",
+                                                    "how far back: 1m to 8d; default 1h" },
+                                                  { "name", "string", "tasks of this name" },
+                                                  { "queue", "string", "in this queue" },
+                                                  { 0 } };
 
 /* Of two that fit, the earlier one counts. */
 const struct route route_table[] = {
@@ -98,6 +103,10 @@ const struct route route_table[] = {
     { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
     { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
       "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
+    { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
+      stats_query, false },
+    { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,
+      false },
     { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL, false },
     { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL,
       false },
