@@ -153,6 +153,11 @@ static json_t *responses(const struct route *route, const json_t *words, const j
     json_object_foreach(json_object_get(words, "answers"), status, name)
     {
         const char *text = json_string_value(name);
+        if (!*text) {
+            json_object_set_new(out, status,
+                                json_pack("{ss}", "description", "Elsewhere: see Location."));
+            continue;
+        }
         const char *said =
             json_string_value(json_object_get(json_object_get(schemas, text), "description"));
         json_object_set_new(
