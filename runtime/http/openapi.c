@@ -49,6 +49,8 @@ void openapi_write(struct buf *out, const json_t *types)
     for (const struct route *route = route_table; route->method; route++) {
         char key[200], method[16] = "";
         snprintf(key, sizeof key, "%s %s", route->method, route->path);
+        bool is_page = route->scope == SCOPE_PAGE && !json_object_get(routes, key);
+        if (is_page) continue; /* for browsers alone */
         for (size_t i = 0; route->method[i] && i + 1 < sizeof method; i++)
             method[i] = (char)tolower((unsigned char)route->method[i]);
         if (!json_object_get(paths, route->path))
@@ -153,11 +155,6 @@ static json_t *responses(const struct route *route, const json_t *words, const j
     json_object_foreach(json_object_get(words, "answers"), status, name)
     {
         const char *text = json_string_value(name);
-        if (!*text) {
-            json_object_set_new(out, status,
-                                json_pack("{ss}", "description", "Elsewhere: see Location."));
-            continue;
-        }
         const char *said =
             json_string_value(json_object_get(json_object_get(schemas, text), "description"));
         json_object_set_new(

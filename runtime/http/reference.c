@@ -58,11 +58,7 @@ static void add_route(struct buf *out, const struct route *route, const json_t *
         buf_addf(out, "%s`%s`: %s", param == route->query ? "" : "<br>", param->name, param->help);
     buf_add_text(out, " |");
     json_object_foreach(json_object_get((json_t *)(uintptr_t)words, "answers"), status, item)
-    {
-        bool has_body = *json_string_value(item) != '\0';
-        buf_addf(out, " %s%s%s%s", status, has_body ? " `" : "", json_string_value(item),
-                 has_body ? "`" : "");
-    }
+        buf_addf(out, " %s `%s`", status, json_string_value(item));
     buf_add_text(out, " |");
     json_array_foreach(errors, index, item) buf_addf(out, " %s", json_string_value(item));
     buf_add_text(out, " |\n");
