@@ -92,10 +92,15 @@ void answer_no_task(struct exchange *exchange)
     answer_status(exchange, 404, "not_found", "there is no task %s", exchange->word);
 }
 
-void answer_redirect(struct exchange *exchange, const char *to)
+/* Not by a redirect: that would belong to whatever site the link was on, and the cookie that comes
+ * with it would not be sent. */
+void answer_go(struct exchange *exchange)
 {
-    http_set_header(exchange->request, "Location", to);
-    end(exchange, 303, NULL, NULL);
+    static const char page[] = "<!doctype html><meta charset=utf-8><title>ctutor-run</title>"
+                               "<meta http-equiv=refresh content=\"0;url=/\"><a href=/>go on</a>";
+    struct buf out = BUF_EMPTY;
+    buf_add_text(&out, page);
+    end(exchange, 200, "text/html; charset=utf-8", &out);
 }
 
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)

@@ -92,7 +92,7 @@ void answer_error_json(struct buf *out, const struct err *err, const struct para
 void answer_field(struct exchange *exchange, const char *field, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void answer_no_task(struct exchange *exchange); /* 404 */
-void answer_redirect(struct exchange *exchange, const char *to);
+void answer_go(struct exchange *exchange);      /* a page that leads to / */
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What the client has left: nothing is said to it. */

@@ -49,8 +49,6 @@ void openapi_write(struct buf *out, const json_t *types)
     for (const struct route *route = route_table; route->method; route++) {
         char key[200], method[16] = "";
         snprintf(key, sizeof key, "%s %s", route->method, route->path);
-        bool is_page = route->scope == SCOPE_PAGE && !json_object_get(routes, key);
-        if (is_page) continue; /* for browsers alone */
         for (size_t i = 0; route->method[i] && i + 1 < sizeof method; i++)
             method[i] = (char)tolower((unsigned char)route->method[i]);
         if (!json_object_get(paths, route->path))

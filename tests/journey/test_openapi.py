@@ -155,6 +155,7 @@ class OpenApi(journey.ServedTest):
         self.call("POST", "/login", 200, {"token": made["token"]})
         for path in ("/api/tokens", "/api/audit", "/api/session"):
             self.call("GET", path, 200, headers=headers)
+        self.call("GET", "/login", 200)
         self.call("POST", "/logout", 200)
         self.call("DELETE", "/api/tokens/{token}", 404, headers=headers, token="nope")
         self.call("DELETE", "/api/tokens/{token}", 200, headers=headers, token=made["id"])
