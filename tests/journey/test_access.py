@@ -476,6 +476,11 @@ class AuditTests:
             ("reload", worker, "", "", ""), ("token create", made["id"], "made", "", "read a* (own)"),
             ("token revoke", made["id"], "made", "read", "revoked")])
 
+    def test_from_sql_too(self):
+        later = self.place.submit("other", "--delay=1h")
+        self.place.psql("SELECT cancel('%s')" % later)
+        self.assertEqual(self.operations(), [("sql:postgres", "cancel", later, "other", "PENDING", "REVOKED")])
+
     def test_queues_workers_and_tokens_over_the_api(self):
         self.as_(self.admin, "POST", "/api/queues/default/pause").expect(200)
         self.as_(self.admin, "POST", "/api/queues/default/resume").expect(200)
