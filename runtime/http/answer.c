@@ -7,8 +7,10 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "http/api.h"
+#include "http/html.h"
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+static void exchange_free(struct exchange *exchange);
 static void write_error(struct buf *out, const char *detail, const char *code,
                         const struct params_error *fields, size_t count);
 
@@ -109,9 +111,42 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
         answer_text(exchange, 200, json, len);
 }
 
+void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
+                   size_t len)
+{
+    http_set_header(exchange->request, "X-Content-Type-Options", "nosniff");
+    http_answer_static(exchange->request, status, type, body, len);
+    exchange_free(exchange);
+}
+
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+{
+    http_set_header(exchange->request, "X-Content-Type-Options", "nosniff");
+    http_answer(exchange->request, status, type, takes_body);
+    exchange_free(exchange);
+}
+
+void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
+{
+    http_set_header(exchange->request, "Content-Security-Policy", PAGE_POLICY);
+    http_set_header(exchange->request, "Referrer-Policy", "same-origin");
+    end(exchange, status, "text/html; charset=utf-8", takes_html);
+}
+
+void answer_see_other(struct exchange *exchange, const char *location)
+{
+    http_set_header(exchange->request, "Location", location);
+    end(exchange, 303, NULL, NULL);
+}
+
 void exchange_drop(struct exchange *exchange)
 {
     http_drop(exchange->request);
+    exchange_free(exchange);
+}
+
+static void exchange_free(struct exchange *exchange)
+{
     free(exchange->word);
     free(exchange);
 }
@@ -122,8 +157,7 @@ static void end(struct exchange *exchange, int status, const char *type, struct 
     http_set_header(request, "Cache-Control", "no-store");
     http_set_header(request, "X-Content-Type-Options", "nosniff");
     http_answer(request, status, type, takes_body);
-    free(exchange->word);
-    free(exchange);
+    exchange_free(exchange);
 }
 
 static void write_error(struct buf *out, const char *detail, const char *code,
