@@ -1,7 +1,6 @@
 /* entry.c: see entry.h. */
 #include "cli/entry.h"
 
-
 bool entry_find(struct app *app, const char *name, struct catalogue_entry **out, struct err *err)
 {
     struct await await = { 0 };

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "http/api.h"
 #include "http/entries.h"
+#include "http/idempotency.h"
 #include "lifecycle/submit_answer.h"
 
 #define ITEMS_MAX 10000
@@ -26,6 +27,7 @@ struct item {
 
 struct bulk {
     struct exchange *exchange;
+    struct idempotency idempotency; /* of each of them, by its place */
     struct item *items;
     size_t count, begun, ended;
     bool is_filling;
@@ -46,7 +48,8 @@ void handle_submit_bulk(struct exchange *exchange)
 {
     struct bulk *bulk = xcalloc(1, sizeof *bulk);
     bulk->exchange = exchange;
-    if (!cut(exchange, bulk)) {
+    if (!idempotency_read(exchange, &bulk->idempotency) || !cut(exchange, bulk)) {
+        idempotency_close(&bulk->idempotency);
         free(bulk->items);
         free(bulk);
         return;
@@ -162,6 +165,7 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
         item_refused(item, &wrong, &errors);
     } else {
         item->id = box->submission.id;
+        idempotency_apply(&item->bulk->idempotency, (int)(item - item->bulk->items), box);
         submit_task(api->submitter, box, on_submitted, item);
     }
 }
@@ -204,6 +208,7 @@ static void answer_bulk(struct bulk *bulk)
     }
     buf_add_char(&out, ']');
     answer_json(bulk->exchange, 200, &out);
+    idempotency_close(&bulk->idempotency);
     free(bulk->items);
     free(bulk);
 }

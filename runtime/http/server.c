@@ -21,8 +21,8 @@
 #define BODY_US          (30 * SECOND_US) /* it may stall that long in total, */
 #define BODY_BYTE_US     60               /* beyond what 16 KiB a second take */
 #define SILENCE_S        60u              /* of a client that does not read its answer */
-#define DISCARD_MAX      (1 << 20)
-#define DESCRIPTORS_KEPT 256 /* for stores, files, standard streams */
+#define DISCARD_MAX      (8 << 20) /* of a body that is refused: who sends it wants to hear why */
+#define DESCRIPTORS_KEPT 256       /* for stores, files, standard streams */
 #define CONNECTIONS_MIN  64
 
 static bool open_socket(const char *address, int port, int *out, struct err *err);
@@ -40,6 +40,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
                                  const char *method, const char *version, const char *data,
                                  size_t *len, void **context);
 static enum MHD_Result head(struct http_request *request, const char *url, const char *method);
+static int64_t announced_length(const struct http_request *request);
+static bool is_worth_discarding(const struct http_request *request);
 static bool is_sane(struct http_request *request, struct err *why);
 static enum MHD_Result body(struct http_request *request, const char *data, size_t len);
 static enum MHD_Result whole(struct http_request *request);
@@ -265,7 +267,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
     (void)version;
     if (!request->is_seen) {
         result = head(request, url, method);
-    } else if (request->phase == PHASE_BODY && *len > 0) {
+    } else if (*len > 0) {
         result = body(request, data, *len);
         *len = 0;
     } else if (request->phase == PHASE_BODY) {
@@ -287,20 +289,34 @@ static enum MHD_Result head(struct http_request *request, const char *url, const
     request->peer->until_us = clock_boot_us() + BODY_US;
     if (!is_sane(request, &why)) {
         server->handlers.refuse(server->handlers.arg, request, &why);
-        return handed_back(request);
+        return handed_back(request); /* who knows where its body ends */
     }
-    int64_t most = server->handlers.head(server->handlers.arg, request);
-    if (request->phase >= PHASE_ANSWERED) return handed_back(request);
-    const char *length = http_header(request, "Content-Length");
-    request->phase = PHASE_BODY;
-    request->body_max = most;
-    if (length && strtoll(length, NULL, 10) > most) {
-        err_set(&why, ERR_TOO_LARGE, "the body takes %s bytes, %lld are allowed here", length,
-                (long long)most);
+    request->body_max = server->handlers.head(server->handlers.arg, request);
+    if (request->phase == PHASE_HEAD && announced_length(request) > request->body_max) {
+        err_set(&why, ERR_TOO_LARGE, "the body takes %lld bytes, %lld are allowed here",
+                (long long)announced_length(request), (long long)request->body_max);
         server->handlers.refuse(server->handlers.arg, request, &why);
-        return handed_back(request);
     }
+    if (request->phase == PHASE_HEAD)
+        request->phase = PHASE_BODY;
+    else if (!is_worth_discarding(request))
+        return handed_back(request);
     return MHD_YES;
+}
+
+/* 0: none is announced. MHD has refused what is no number. */
+static int64_t announced_length(const struct http_request *request)
+{
+    const char *length = http_header(request, "Content-Length");
+    return length ? strtoll(length, NULL, 10) : 0;
+}
+
+/* An answer before the body has come ends the connection, and a client that still sends would see
+ * that instead of the answer. One that asked first (Expect) sends nothing. */
+static bool is_worth_discarding(const struct http_request *request)
+{
+    bool has_body = announced_length(request) > 0 || http_header(request, "Transfer-Encoding");
+    return has_body && !http_header(request, "Expect") && announced_length(request) <= DISCARD_MAX;
 }
 
 struct framing {
@@ -337,7 +353,8 @@ static enum MHD_Result body(struct http_request *request, const char *data, size
     int64_t now_us = clock_boot_us();
     int64_t until_us = request->peer->until_us + (int64_t)len * BODY_BYTE_US;
     request->peer->until_us = until_us < now_us + BODY_US ? until_us : now_us + BODY_US;
-    if ((int64_t)(request->body.len + len) > request->body_max || request->discarded) {
+    bool is_refused = request->phase != PHASE_BODY || request->discarded;
+    if (is_refused || (int64_t)(request->body.len + len) > request->body_max) {
         request->discarded += (int64_t)len;
         return request->discarded > DISCARD_MAX ? MHD_NO : MHD_YES;
     }

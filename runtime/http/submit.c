@@ -8,12 +8,14 @@
 #include "base/mem.h"
 #include "http/api.h"
 #include "http/entries.h"
+#include "http/idempotency.h"
 #include "http/served.h"
 #include "lifecycle/submit_answer.h"
 
 struct sending {
     struct exchange *exchange;
     json_t *body;
+    struct idempotency idempotency;
     struct ident id;
     char queue[QUEUE_NAME_MAX + 1];
 };
@@ -25,16 +27,23 @@ static void sending_free(struct sending *sending);
 void handle_submit(struct exchange *exchange)
 {
     json_t *body;
+    struct idempotency idempotency;
     if (!body_json(exchange, JSON_OBJECT, &body)) return;
+    if (!idempotency_read(exchange, &idempotency)) {
+        json_decref(body);
+        return;
+    }
     const char *name = json_string_value(json_object_get(body, "task_name"));
     if (!name) {
         answer_field(exchange, "task_name", "is required: the name of a task, as text");
         json_decref(body);
+        idempotency_close(&idempotency);
         return;
     }
     struct sending *sending = xcalloc(1, sizeof *sending);
     sending->exchange = exchange;
     sending->body = body;
+    sending->idempotency = idempotency;
     entries_find(exchange->api->entries, name, on_entry, sending);
 }
 
@@ -57,6 +66,7 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
     } else {
         sending->id = box->submission.id;
         snprintf(sending->queue, sizeof sending->queue, "%s", box->submission.queue);
+        idempotency_apply(&sending->idempotency, -1, box);
         submit_task(api->submitter, box, on_submitted, sending);
     }
 }
@@ -83,6 +93,7 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
 
 static void sending_free(struct sending *sending)
 {
+    idempotency_close(&sending->idempotency);
     json_decref(sending->body);
     free(sending);
 }

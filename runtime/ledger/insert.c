@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "ledger/call.h"
 
 #define PASSES_MAX 6
@@ -37,6 +38,7 @@ static void put_policies(struct pg_params *params, const struct submission *cons
                          size_t count);
 static void put_labels(struct pg_params *params, const struct submission *const *sorted,
                        size_t count);
+static bool is_first_of_key(struct map *keys, const struct submission *submission);
 
 /* clang-format off */
 /* `(... IN ...) IS TRUE` keeps the planner from making a join of it, and so to a hash: hash joins
@@ -52,15 +54,17 @@ static const struct pg_statement INSERT = {
     "   ELSE now() + u.delay_us * interval '1 microsecond' END AS run_at"
     " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int4[],"
     "  $7::int8[], $8::int8[], $9::int8[], $10::int4[], $11::int4[], $12::int8[], $13::int8[],"
-    "  $14::bool[], $15::int4[], $16::int8[], $17::text[], $18::text[], $19::text[], $20::bool[])"
+    "  $14::bool[], $15::int4[], $16::int8[], $17::text[], $18::text[], $19::text[], $20::bool[],"
+    "  $21::text[], $22::text[])"
     " u (id, name, parameters, queue, unique_key, priority, run_at_us, delay_us, timeout_us,"
     "  retry_max, retry_backoff, retry_base_us, retry_cap_us, retry_jitter, max_losses,"
-    "  expires_us, tags, created_by, schema_hash, is_first)), "
+    "  expires_us, tags, created_by, schema_hash, is_first, idem_key, idem_body)), "
     "a AS ("
     " INSERT INTO active (id, name, queue, priority, run_at, created_at, expires_at, unique_key)"
     " SELECT s.id, s.name, s.queue, s.priority, s.run_at, now(), s.expires_at, s.unique_key FROM s"
     " WHERE s.is_first AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = s.id" ALONE ")"
     "  AND s.queue <> ALL (ARRAY(SELECT q.name FROM queues q WHERE q.is_full))"
+    "  AND NOT EXISTS (SELECT FROM idempotency k WHERE k.key = s.idem_key" ALONE ")"
     " ON CONFLICT DO NOTHING RETURNING id, run_at, queue, name), "
     "t AS ("
     " INSERT INTO tasks (id, name, queue, priority, parameters, tags, created_at, run_at,"
@@ -72,23 +76,29 @@ static const struct pg_statement INSERT = {
     "  now(), s.run_at, s.timeout_us, s.retry_max, s.retry_backoff, s.retry_base_us,"
     "  s.retry_cap_us, s.retry_jitter, s.max_losses, s.expires_at, s.unique_key, s.created_by,"
     "  s.schema_hash"
-    " FROM s WHERE s.is_first AND (s.id IN (SELECT id FROM a)) IS TRUE) "
+    " FROM s WHERE s.is_first AND (s.id IN (SELECT id FROM a)) IS TRUE), "
+    "k AS ("
+    " INSERT INTO idempotency (key, body, task) SELECT s.idem_key, s.idem_body, s.id FROM s"
+    " WHERE s.idem_key IS NOT NULL AND s.is_first AND (s.id IN (SELECT id FROM a)) IS TRUE) "
     "SELECT a.id, micros(a.run_at), a.run_at <= now(), " HINT_QUEUE("a") " FROM a"
 };
 /* Over the same parameters: who is in the way of each? No row: nobody any more. */
 static const struct pg_statement LOOK = {
     "insert_look",
     "SELECT s.n::int4,"
-    " CASE WHEN t.id IS NULL AND h.id IS NULL THEN 3"
+    " CASE WHEN k.body = s.idem_body THEN 4 WHEN k.key IS NOT NULL THEN 5"
+    "  WHEN t.id IS NULL AND h.id IS NULL THEN 3"
     "  WHEN t.id IS NULL OR t.name = s.name AND t.parameters = s.parameters::jsonb THEN 1"
     "  ELSE 2 END,"
-    " coalesce(t.id, h.id) "
-    "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY"
-    "  s (id, name, parameters, queue, unique_key, n)"
+    " coalesce(k.task, t.id, h.id) "
+    "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $21::text[],"
+    "  $22::text[]) WITH ORDINALITY"
+    "  s (id, name, parameters, queue, unique_key, idem_key, idem_body, n)"
+    " LEFT JOIN LATERAL (SELECT * FROM idempotency k WHERE k.key = s.idem_key" ALONE ") k ON true"
     " LEFT JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = s.id" ALONE ") t ON true"
     " LEFT JOIN LATERAL (SELECT a.id FROM active a"
     "  WHERE a.name = s.name AND a.unique_key = s.unique_key" ALONE ") h ON true "
-    "WHERE t.id IS NOT NULL OR h.id IS NOT NULL"
+    "WHERE t.id IS NOT NULL OR h.id IS NOT NULL OR k.key IS NOT NULL"
     " OR s.queue IN (SELECT q.name FROM queues q WHERE q.is_full)"
 };
 /* clang-format on */
@@ -187,8 +197,8 @@ static void look_answered(struct insert_call *insert, const struct pg_rows *rows
         if (insert->decided[at]) continue;
         enum insert_verdict verdict = (enum insert_verdict)pg_get_int4(rows, row, 1);
         struct ident asked = insert->answers[insert->places[at]].hint.id;
-        decide(insert, at, verdict,
-               verdict == INSERT_DUPLICATE ? pg_get_uuid(rows, row, 2) : asked);
+        bool is_of_another = verdict == INSERT_DUPLICATE || verdict == INSERT_REPEATED;
+        decide(insert, at, verdict, is_of_another ? pg_get_uuid(rows, row, 2) : asked);
     }
     if (insert->undecided == 0) {
         insert_done(insert, false, NULL);
@@ -279,6 +289,21 @@ static void put_labels(struct pg_params *params, const struct submission *const 
     ARRAY_OF(params, PG_OID_TEXT, count, item_text(params, sorted[i]->tags));
     ARRAY_OF(params, PG_OID_TEXT, count, item_text(params, sorted[i]->created_by));
     ARRAY_OF(params, PG_OID_TEXT, count, item_text(params, sorted[i]->schema_hash));
+    struct map *keys = map_new();
     ARRAY_OF(params, PG_OID_BOOL, count,
-             pg_item_bool(params, i == 0 || !ident_equal(&sorted[i]->id, &sorted[i - 1]->id)));
+             pg_item_bool(params, (i == 0 || !ident_equal(&sorted[i]->id, &sorted[i - 1]->id)) &&
+                                      is_first_of_key(keys, sorted[i])));
+    map_free(keys);
+    ARRAY_OF(params, PG_OID_TEXT, count, item_text(params, sorted[i]->idempotency_key));
+    ARRAY_OF(params, PG_OID_TEXT, count, item_text(params, sorted[i]->idempotency_body));
+}
+
+/* Of several requests with one key in a batch, the others meet it as a repetition. */
+static bool is_first_of_key(struct map *keys, const struct submission *submission)
+{
+    const char *key = submission->idempotency_key;
+    if (!key) return true;
+    if (map_find(keys, key, strlen(key))) return false;
+    map_put(keys, key, strlen(key), keys);
+    return true;
 }

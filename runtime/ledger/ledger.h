@@ -53,7 +53,7 @@ struct ledger_hints {
 typedef void ledger_hints_fn(void *arg, const struct ledger_hints *hints, const struct err *err);
 
 /* ---- schema (migrate.c) ---- */
-#define LEDGER_SCHEMA_VERSION 1
+#define LEDGER_SCHEMA_VERSION 2
 /* Applies the missing numbered migrations under an advisory lock (two at once are safe); creates
  * the schema. count = how many were applied. */
 void ledger_migrate(struct ledger *ledger, ledger_done_fn *done, void *arg);
@@ -79,12 +79,16 @@ struct submission {
     const char *tags;        /* JSON array text, or NULL */
     const char *created_by;  /* or NULL */
     const char *schema_hash; /* of the params schema it was checked against */
+    /* Of a request that may be repeated: whose and which, and a hash of all it asked. Or NULL. */
+    const char *idempotency_key, *idempotency_body;
 };
 enum insert_verdict {
     INSERT_NEW,
     INSERT_DUPLICATE /* id: of the one that was there */,
     INSERT_CONFLICT,
-    INSERT_FULL
+    INSERT_FULL,
+    INSERT_REPEATED,    /* this request was answered before; id: what it got */
+    INSERT_KEY_CONFLICT /* its key was used for another request */
 };
 struct inserted {
     enum insert_verdict verdict;

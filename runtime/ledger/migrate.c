@@ -11,17 +11,20 @@
 
 static const struct migration {
     int version;
-    const char *const *parts; /* NULL-terminated */
-} migrations[] = {
-    { 1, (const char *const[]){ schema_tables, schema_words, schema_partitions, schema_ends,
-                                schema_operate, schema_catalogue, "SELECT make_partitions();",
-                                NULL } },
-};
+    const char *script;
+} migrations[] = { { 1, schema_tables }, { 2, schema_second } };
+
+/* Whatever was applied, what is called is today's. A view whose columns change is dropped by a
+ * migration. */
+static const char *const programs[] = { schema_words,     schema_partitions,
+                                        schema_ends,      schema_operate,
+                                        schema_catalogue, "SELECT make_partitions();\n" };
 
 static void on_migrated(void *arg, const struct pg_answer *answer);
 static void version_found(struct call *call, const struct pg_answer *answer);
 static void add_script(struct buf *script, const char *namespace);
 static void add_migration(struct buf *script, const struct migration *migration);
+static void add_programs(struct buf *script);
 static void add_quoted(struct buf *out, const char *text, char quote);
 
 /* clang-format off */
@@ -93,6 +96,7 @@ static void add_script(struct buf *script, const char *namespace)
              "END IF;\n",
              buf_text(&literal), buf_text(&literal), buf_text(&quoted), buf_text(&literal));
     for (size_t i = 0; i < COUNT_OF(migrations); i++) add_migration(script, &migrations[i]);
+    add_programs(script);
     buf_add_text(script, "END $ctutor$;");
     buf_close(&quoted);
     buf_close(&literal);
@@ -104,7 +108,7 @@ static void add_migration(struct buf *script, const struct migration *migration)
              "IF NOT EXISTS (SELECT FROM schema_version WHERE version = %d) THEN\n"
              "EXECUTE $migration$\n",
              migration->version);
-    for (const char *const *part = migration->parts; *part; part++) buf_add_text(script, *part);
+    buf_add_text(script, migration->script);
     buf_addf(script,
              "$migration$;\n"
              "INSERT INTO schema_version (version) VALUES (%d);\n"
@@ -112,6 +116,14 @@ static void add_migration(struct buf *script, const struct migration *migration)
              "                   (current_setting('ctutor.applied')::int + 1)::text, false);\n"
              "END IF;\n",
              migration->version);
+}
+
+static void add_programs(struct buf *script)
+{
+    buf_add_text(script, "IF current_setting('ctutor.applied') <> '0' THEN\n"
+                         "EXECUTE $programs$\n");
+    for (size_t i = 0; i < COUNT_OF(programs); i++) buf_add_text(script, programs[i]);
+    buf_add_text(script, "$programs$;\nEND IF;\n");
 }
 
 static void add_quoted(struct buf *out, const char *text, char quote)

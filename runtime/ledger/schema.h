@@ -1,4 +1,5 @@
-/* schema.h (private to this folder): the SQL of the first migration, in the order it is applied.
+/* schema.h (private to this folder): the SQL of the schema. Tables change by numbered migrations;
+ * functions and views are made anew behind each of them, so their texts are those of today.
  *
  * A function with LANGUAGE plpgsql is bound to the schema by SET search_path FROM CURRENT, a view
  * or a SQL function by being parsed when it is made: the same text serves every namespace. */
@@ -10,7 +11,10 @@
 /* The list in which the hint of a row (alias) lies. */
 #define HINT_QUEUE(row) "hint_queue(" row ".queue, " row ".name, " ISOLATED_NAMES ")"
 
+/* Migrations. */
 extern const char schema_tables[];
+extern const char schema_second[];
+/* Functions and views, in the order they are made. */
 extern const char schema_words[];
 extern const char schema_partitions[];
 extern const char schema_ends[];

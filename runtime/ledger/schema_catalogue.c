@@ -1,10 +1,9 @@
-/* schema_catalogue.c: The catalogue of tasks, and what is shown of queues and workers.
- * Part of the first migration. */
+/* schema_catalogue.c: The catalogue of tasks, and what is shown of queues and workers. */
 #include "ledger/schema.h"
 
 /* clang-format off */
 const char schema_catalogue[] =
-    "CREATE FUNCTION publish(publisher uuid, load json) RETURNS void LANGUAGE plpgsql\n"
+    "CREATE OR REPLACE FUNCTION publish(publisher uuid, load json) RETURNS void LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT AS $$\n"
     "BEGIN\n"
     "  INSERT INTO catalogue AS c (name, entry, secrets, on_failure)\n"
@@ -30,7 +29,7 @@ const char schema_catalogue[] =
     "  FROM json_array_elements(coalesce(load->'errors', '[]')) e (error) GROUP BY 2;\n"
     "  PERFORM pg_notify(current_schema() || '_control', '');\n" /* who keeps entries */
     "END $$;\n"
-    "CREATE VIEW task_types AS\n"
+    "CREATE OR REPLACE VIEW task_types AS\n"
     "WITH bad AS (\n"
     "  SELECT e.file, string_agg(DISTINCT e.error, E'\\n') AS error\n"
     "  FROM load_errors e JOIN workers w ON w.incarnation = e.supervisor AND w.state = 'alive'\n"
@@ -56,7 +55,7 @@ const char schema_catalogue[] =
     "       WHERE w.state = 'alive' AND k.name = ANY (w.carries)), '[]') AS workers,\n"
     "  b.error\n"
     "FROM known k FULL JOIN bad b ON b.file = k.file;\n"
-    "CREATE FUNCTION queues_json() RETURNS json STABLE\n"
+    "CREATE OR REPLACE FUNCTION queues_json() RETURNS json STABLE\n"
     "SET search_path FROM CURRENT SET enable_seqscan = on\n"
     "LANGUAGE sql AS $$\n"
     "  SELECT json_build_object('queues',\n"
@@ -79,7 +78,7 @@ const char schema_catalogue[] =
     "        min(run_at) FILTER (WHERE status <> 1 AND run_at <= now()) AS oldest\n"
     "      FROM active GROUP BY queue) a ON a.queue = n.name) r\n"
     "$$;\n"
-    "CREATE FUNCTION workers_json() RETURNS json STABLE\n"
+    "CREATE OR REPLACE FUNCTION workers_json() RETURNS json STABLE\n"
     "RETURN (SELECT json_build_object('workers',\n"
     "    coalesce(json_agg(row_to_json(r) ORDER BY r.name), '[]'))\n"
     "  FROM (\n"

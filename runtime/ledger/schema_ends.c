@@ -1,12 +1,11 @@
-/* schema_ends.c: Ends and releases decided outside the worker that held the task.
- * Part of the first migration. */
+/* schema_ends.c: Ends and releases decided outside the worker that held the task. */
 #include "ledger/schema.h"
 
 /* clang-format off */
 const char schema_ends[] =
     /* Ends rows from outside their worker: cancel, expiry, a spent budget, an unknown
      * name. The caller holds their locks. */
-    "CREATE FUNCTION end_rows(ids uuid[], became smallint, kind text, message text)\n"
+    "CREATE OR REPLACE FUNCTION end_rows(ids uuid[], became smallint, kind text, message text)\n"
     "RETURNS bigint\n"
     "BEGIN ATOMIC\n"
     "  WITH gone AS (DELETE FROM active a WHERE a.id = ANY (ids) RETURNING a.*),\n"
@@ -26,7 +25,7 @@ const char schema_ends[] =
     "      WHERE became = 4)\n"
     "  SELECT count(*) FROM gone;\n"
     "END;\n"
-    "CREATE FUNCTION backoff(t tasks, spent integer) RETURNS interval VOLATILE\n"
+    "CREATE OR REPLACE FUNCTION backoff(t tasks, spent integer) RETURNS interval VOLATILE\n"
     "RETURN least(t.retry_cap_us, CASE t.retry_backoff\n"
     "    WHEN 0 THEN t.retry_base_us * 2.0 ^ least(spent - 1, 60)\n"
     "    WHEN 1 THEN t.retry_base_us * spent::float8\n"
@@ -36,7 +35,7 @@ const char schema_ends[] =
      * when its process was killed for a cause ('timeout', 'memory'), else with a loss; the
      * others go back as if they had never been started. What held a loop past its deadline runs
      * isolated from now on. Answers what waits again. The caller holds the rows' locks. */
-    "CREATE FUNCTION release_rows(ids uuid[], culprit uuid, cause text,\n"
+    "CREATE OR REPLACE FUNCTION release_rows(ids uuid[], culprit uuid, cause text,\n"
     "              unwitnessed boolean)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT\n"
@@ -105,7 +104,7 @@ const char schema_ends[] =
     /* seen: the counter that was watched standing still; -1: the end was seen itself,
      * unless by whoever found the corpse after the supervisor had died too.
      * Repeating it finds the worker dead already and its rows gone. */
-    "CREATE FUNCTION declare_dead(dead uuid, culprit uuid, cause text, seen bigint)\n"
+    "CREATE OR REPLACE FUNCTION declare_dead(dead uuid, culprit uuid, cause text, seen bigint)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on AS $$\n"
@@ -128,7 +127,7 @@ const char schema_ends[] =
     "              is_orphan OR seen >= 0);\n"
     "END $$;\n"
     /* What its owner, alive, does not know of. */
-    "CREATE FUNCTION release_unclaimed(me uuid, known uuid[], old interval)\n"
+    "CREATE OR REPLACE FUNCTION release_unclaimed(me uuid, known uuid[], old interval)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on SET enable_hashjoin = on AS $$\n"
@@ -145,7 +144,7 @@ const char schema_ends[] =
     "END $$;\n"
     /* A start may commit after its owner died: whoever ended is looked at until no
      * statement of it can be under way any more. Then waiting rows past their expiry. */
-    "CREATE FUNCTION sweep()\n"
+    "CREATE OR REPLACE FUNCTION sweep()\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on SET enable_hashjoin = on\n"
@@ -169,7 +168,7 @@ const char schema_ends[] =
     "END $$;\n"
     /* Notes who carries and serves what, which queues are full, and ends what is due
      * and has not been carried for the grace while its queue was served. */
-    "CREATE FUNCTION end_unknown(grace interval, max_waiting bigint) RETURNS bigint\n"
+    "CREATE OR REPLACE FUNCTION end_unknown(grace interval, max_waiting bigint) RETURNS bigint\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
     "SET enable_seqscan = on SET enable_hashjoin = on\n"
     "AS $$\n"

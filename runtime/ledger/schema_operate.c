@@ -1,18 +1,15 @@
-/* schema_operate.c: What operators do to tasks: cancel, retry, delete.
- * Part of the first migration. */
+/* schema_operate.c: What operators do to tasks: cancel, retry, delete. */
 #include "ledger/schema.h"
 
 /* clang-format off */
 const char schema_operate[] =
-    "CREATE TYPE operated AS (n bigint, answer text, id uuid, starts integer, priority smallint,\n"
-    "            run_at timestamptz, queue text);\n"
-    "CREATE FUNCTION operated_json(id uuid, status text, task_status text, message text,\n"
+    "CREATE OR REPLACE FUNCTION operated_json(id uuid, status text, task_status text, message text,\n"
     "               queue text) RETURNS text STABLE\n"
     "RETURN (SELECT row_to_json(j)::text FROM (SELECT id AS task_id, operated_json.status,\n"
     "  operated_json.task_status, operated_json.message, operated_json.queue) j);\n"
     /* Each of these locks first and then looks: the second statement of a function
      * sees what was committed meanwhile. */
-    "CREATE FUNCTION cancel_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
+    "CREATE OR REPLACE FUNCTION cancel_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
     "  waiting uuid[];\n"
@@ -38,7 +35,7 @@ const char schema_operate[] =
     "    LEFT JOIN LATERAL (SELECT * FROM task_info x WHERE x.task_id = i.id OFFSET 0) t ON true\n"
     "  ORDER BY i.n;\n"
     "END $$;\n"
-    "CREATE FUNCTION retry_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
+    "CREATE OR REPLACE FUNCTION retry_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
     "  again uuid[];\n"
@@ -72,7 +69,7 @@ const char schema_operate[] =
     "    LEFT JOIN active a ON a.id = i.id AND a.id = ANY (again)\n"
     "  ORDER BY i.n;\n"
     "END $$;\n"
-    "CREATE FUNCTION delete_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
+    "CREATE OR REPLACE FUNCTION delete_tasks(ids uuid[]) RETURNS SETOF operated LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "BEGIN\n"
     "  PERFORM FROM tasks t WHERE t.id = ANY (ids) ORDER BY t.id FOR UPDATE;\n"

@@ -1,13 +1,12 @@
 /* schema_partitions.c: Weekly partitions by id: made ahead, dropped when all that lies in
- * them has ended.
- * Part of the first migration. */
+ * them has ended. */
 #include "ledger/schema.h"
 
 /* clang-format off */
 const char schema_partitions[] =
     /* Weekly partitions by id. Attaching an empty table takes no lock that a start
      * or a finish would wait for. Two callers at once: the second finds them made. */
-    "CREATE FUNCTION make_partitions() RETURNS integer LANGUAGE plpgsql\n"
+    "CREATE OR REPLACE FUNCTION make_partitions() RETURNS integer LANGUAGE plpgsql\n"
     "SET search_path FROM CURRENT AS $$\n"
     "DECLARE\n"
     "  week timestamp;\n"
@@ -31,7 +30,7 @@ const char schema_partitions[] =
     "  END LOOP;\n"
     "  RETURN made;\n"
     "END $$;\n"
-    "CREATE VIEW weeks AS\n"
+    "CREATE OR REPLACE VIEW weeks AS\n"
     "SELECT substr(relname, 7) AS suffix, id_bound(start) AS low,\n"
     "  id_bound(start + interval '1 week') AS high, start + interval '1 week' AS ends_at\n"
     "FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid,\n"
@@ -40,7 +39,7 @@ const char schema_partitions[] =
     "WHERE inhparent = 'tasks'::regclass;\n"
     /* Weeks of which every task is final and ended before the cutoff. None that
      * make_partitions would make again, hence none that new ids may fall into. */
-    "CREATE FUNCTION prunable_weeks(cutoff timestamptz) RETURNS SETOF weeks STABLE\n"
+    "CREATE OR REPLACE FUNCTION prunable_weeks(cutoff timestamptz) RETURNS SETOF weeks STABLE\n"
     "BEGIN ATOMIC\n"
     "  SELECT w.* FROM weeks w\n"
     "  WHERE w.ends_at < cutoff AND w.ends_at <= date_trunc('week', now() AT TIME ZONE 'UTC')\n"
@@ -52,7 +51,7 @@ const char schema_partitions[] =
     "END;\n"
     /* Drops one such week. An operator's retry locks its task's row first, hence the
      * second look behind the lock. */
-    "CREATE FUNCTION prune_week(cutoff timestamptz, OUT tasks bigint, OUT partitions integer)\n"
+    "CREATE OR REPLACE FUNCTION prune_week(cutoff timestamptz, OUT tasks bigint, OUT partitions integer)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
     "  week weeks;\n"
@@ -74,7 +73,7 @@ const char schema_partitions[] =
     "    partitions := 1;\n"
     "  END LOOP;\n"
     "END $$;\n"
-    "CREATE FUNCTION forget_tasks(ids uuid[]) RETURNS bigint\n"
+    "CREATE OR REPLACE FUNCTION forget_tasks(ids uuid[]) RETURNS bigint\n"
     "BEGIN ATOMIC\n"
     "  WITH l AS (DELETE FROM logs WHERE id = ANY (ids)),\n"
     "    a AS (DELETE FROM attempts WHERE id = ANY (ids)),\n"
@@ -84,7 +83,7 @@ const char schema_partitions[] =
     "  SELECT count(*) FROM t;\n"
     "END;\n"
     /* The finals behind `after`, at most `most`: how many went, and where to go on. */
-    "CREATE FUNCTION prune_slice(cutoff timestamptz, after uuid, most integer,\n"
+    "CREATE OR REPLACE FUNCTION prune_slice(cutoff timestamptz, after uuid, most integer,\n"
     "              OUT tasks bigint, OUT last uuid)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
@@ -103,7 +102,7 @@ const char schema_partitions[] =
     "  tasks := forget_tasks(ids);\n"
     "END $$;\n"
     /* What nobody asks for any more. */
-    "CREATE FUNCTION tidy() RETURNS void\n"
+    "CREATE OR REPLACE FUNCTION tidy() RETURNS void\n"
     "BEGIN ATOMIC\n"
     "  DELETE FROM workers w WHERE w.settled AND w.ended_at < now() - interval '1 day';\n"
     "  DELETE FROM load_errors e\n"

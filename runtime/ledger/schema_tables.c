@@ -113,4 +113,7 @@ const char schema_tables[] =
     "  single boolean PRIMARY KEY DEFAULT true CHECK (single), holder uuid,\n"
     "  counter bigint NOT NULL DEFAULT 0\n"
     ");\n"
-    "INSERT INTO keeper DEFAULT VALUES;\n";
+    "INSERT INTO keeper DEFAULT VALUES;\n"
+    /* What the functions of operators answer. */
+    "CREATE TYPE operated AS (n bigint, answer text, id uuid, starts integer, priority smallint,\n"
+    "            run_at timestamptz, queue text);\n";

@@ -1,28 +1,27 @@
 /* schema_words.c: The words of the contract: what a task looks like from outside, said in
- * one place.
- * Part of the first migration. */
+ * one place. */
 #include "ledger/schema.h"
 
 /* clang-format off */
 const char schema_words[] =
     /* Ids begin with milliseconds: the least id of a moment. */
-    "CREATE FUNCTION id_bound(at timestamptz) RETURNS uuid STABLE\n"
+    "CREATE OR REPLACE FUNCTION id_bound(at timestamptz) RETURNS uuid STABLE\n"
     "RETURN (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')\n"
     "    || repeat('0', 20))::uuid;\n"
-    "CREATE FUNCTION status_word(status smallint) RETURNS text IMMUTABLE\n"
+    "CREATE OR REPLACE FUNCTION status_word(status smallint) RETURNS text IMMUTABLE\n"
     "RETURN (ARRAY['PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED'])[status + 1];\n"
-    "CREATE FUNCTION time_word(at timestamptz) RETURNS text STABLE\n"
+    "CREATE OR REPLACE FUNCTION time_word(at timestamptz) RETURNS text STABLE\n"
     "RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"');\n"
-    "CREATE FUNCTION micros(at timestamptz) RETURNS bigint STABLE\n"
+    "CREATE OR REPLACE FUNCTION micros(at timestamptz) RETURNS bigint STABLE\n"
     "RETURN (extract(epoch FROM at) * 1000000)::bigint;\n"
     /* The list of Redis in which a task's hint lies: '/' is in no queue's name. */
-    "CREATE FUNCTION hint_queue(queue text, name text, isolated text[]) RETURNS text IMMUTABLE\n"
+    "CREATE OR REPLACE FUNCTION hint_queue(queue text, name text, isolated text[]) RETURNS text IMMUTABLE\n"
     "RETURN queue || CASE WHEN name = ANY (isolated) THEN '/isolated' ELSE '' END;\n"
-    "CREATE FUNCTION make_error(kind text, message text, attempt integer) RETURNS jsonb STABLE\n"
+    "CREATE OR REPLACE FUNCTION make_error(kind text, message text, attempt integer) RETURNS jsonb STABLE\n"
     "RETURN jsonb_build_object('kind', kind, 'message', message, 'traceback', null,\n"
     "             'attempt', attempt, 'at', time_word(now()));\n"
     /* The keys of an error in the order of the contract; details only when given. */
-    "CREATE FUNCTION error_json(error jsonb) RETURNS json STABLE\n"
+    "CREATE OR REPLACE FUNCTION error_json(error jsonb) RETURNS json STABLE\n"
     "RETURN CASE WHEN error IS NULL THEN NULL\n"
     "  WHEN error ? 'details' THEN (SELECT row_to_json(e) FROM (SELECT error->'kind' AS kind,\n"
     "    error->'message' AS message, error->'traceback' AS traceback,\n"
@@ -30,12 +29,12 @@ const char schema_words[] =
     "  ELSE (SELECT row_to_json(e) FROM (SELECT error->'kind' AS kind,\n"
     "    error->'message' AS message, error->'traceback' AS traceback,\n"
     "    error->'attempt' AS attempt, error->'at' AS at) e) END;\n"
-    "CREATE FUNCTION masked(parameters jsonb, secrets text[]) RETURNS jsonb STABLE\n"
+    "CREATE OR REPLACE FUNCTION masked(parameters jsonb, secrets text[]) RETURNS jsonb STABLE\n"
     "RETURN CASE WHEN secrets IS NULL OR NOT parameters ?| secrets THEN parameters\n"
     "  ELSE (SELECT jsonb_object_agg(p.key, CASE WHEN p.key = ANY (secrets)\n"
     "       THEN '\"********\"'::jsonb ELSE p.value END)\n"
     "     FROM jsonb_each(parameters) p) END;\n"
-    "CREATE VIEW task_info AS\n"
+    "CREATE OR REPLACE VIEW task_info AS\n"
     "SELECT t.id AS task_id, t.name AS task_name,\n"
     "  status_word(coalesce(a.status, o.status)) AS status, t.queue, t.priority,\n"
     "  masked(t.parameters, s.secrets || c.secrets) AS parameters, coalesce(t.tags, '{}') AS tags,\n"
@@ -67,7 +66,7 @@ const char schema_words[] =
     "LEFT JOIN attempts p ON p.id = t.id AND p.attempt = coalesce(a.starts, o.attempt)\n"
     "LEFT JOIN catalogue c ON c.name = t.name\n"
     "LEFT JOIN secrets s ON s.name = t.name AND s.schema_hash = t.schema_hash;\n"
-    "CREATE FUNCTION info_json(i task_info) RETURNS json STABLE\n"
+    "CREATE OR REPLACE FUNCTION info_json(i task_info) RETURNS json STABLE\n"
     "RETURN (SELECT row_to_json(j) FROM (SELECT i.task_id, i.task_name, i.status, i.queue,\n"
     "  i.priority, i.parameters, i.tags, i.attempt, i.failures, i.max_attempts, i.progress,\n"
     "  time_word(i.created_at) AS created_at, time_word(i.run_at) AS run_at,\n"
@@ -75,7 +74,7 @@ const char schema_words[] =
     "  i.duration, i.timeout, time_word(i.expires_at) AS expires_at, i.unique_key,\n"
     "  time_word(i.cancel_requested_at) AS cancel_requested_at, i.worker, i.task_version,\n"
     "  i.parent_id, i.created_by, i.error, i.result_available) j);\n"
-    "CREATE FUNCTION result_json(i task_info) RETURNS text STABLE\n"
+    "CREATE OR REPLACE FUNCTION result_json(i task_info) RETURNS text STABLE\n"
     "RETURN left(info_json(i)::text, -1) || ',\"result\":' || coalesce(i.result::text, 'null')\n"
     "  || ',\"errors\":' || coalesce((\n"
     "    SELECT json_agg(error_json(e.error) ORDER BY e.attempt)::text\n"

@@ -19,7 +19,6 @@ struct door {
     const json_t *body;
     int64_t max_params;
     struct submission_box *box;
-    size_t text_count;
     struct door_errors *errors;
 };
 
@@ -67,6 +66,13 @@ void submission_box_free(struct submission_box *box)
     if (!box) return;
     for (size_t i = 0; i < COUNT_OF(box->texts); i++) free(box->texts[i]);
     free(box);
+}
+
+void submission_box_set_idempotency(struct submission_box *box, const char *key, const char *body)
+{
+    char *own_key = xstrdup(key), *own_body = xstrdup(body);
+    box->submission.idempotency_key = box->texts[box->text_count++] = own_key;
+    box->submission.idempotency_body = box->texts[box->text_count++] = own_body;
 }
 
 static void check_fields(struct door *door)
@@ -259,7 +265,7 @@ static size_t count_characters(const char *text)
 
 static const char *keep(struct door *door, char *text)
 {
-    door->box->texts[door->text_count++] = text;
+    door->box->texts[door->box->text_count++] = text;
     return text;
 }
 

@@ -41,8 +41,11 @@ struct door_errors {
 struct submission_box {
     struct submission submission;
     /* private */
-    char *texts[8];
+    char *texts[10];
+    size_t text_count;
 };
+/* Of a request that may be repeated; copied. */
+void submission_box_set_idempotency(struct submission_box *box, const char *key, const char *body);
 void submission_box_free(struct submission_box *box);
 
 /* max_params: bytes of JSON. false: errors holds at least one; err (may be NULL) sums them up in

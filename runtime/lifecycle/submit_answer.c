@@ -7,7 +7,7 @@ void submit_answer_json(struct buf *out, const struct submit_answer *answer, con
 {
     struct jsonw w;
     char id[IDENT_TEXT_SIZE];
-    bool is_new = answer->verdict == INSERT_NEW;
+    bool is_new = answer->verdict == INSERT_NEW || answer->verdict == INSERT_REPEATED;
     ident_text(&answer->id, id);
     jsonw_init(&w, out);
     jsonw_object(&w);
@@ -40,7 +40,10 @@ bool submit_answer_is_good(const struct submit_answer *answer, const struct err 
     }
     switch (answer->verdict) {
     case INSERT_NEW:
+    case INSERT_REPEATED:
     case INSERT_DUPLICATE: return true;
+    case INSERT_KEY_CONFLICT:
+        return err_set(err, ERR_CONFLICT, "this Idempotency-Key was used for another request");
     case INSERT_CONFLICT:
         return err_set(err, ERR_CONFLICT, "the id %s is in use by another task", text);
     case INSERT_FULL:
