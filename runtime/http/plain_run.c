@@ -215,6 +215,15 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
     }
 }
 
+/* A list or an object cannot be written but as JSON; a text may begin like one. */
+static bool take_json_or_text(const struct reading *reading, const char *name, const char *value,
+                              json_t **json, struct err *err)
+{
+    struct err ignored;
+    return params_convert_text(reading->entry->schema, name, value, json, &ignored) ||
+           params_parse(value, strlen(value), name, json, err);
+}
+
 /* Empty: not given. */
 static bool take_field(void *arg, const char *name, const char *value)
 {
@@ -230,8 +239,9 @@ static bool take_field(void *arg, const char *name, const char *value)
                             *end ? json_string(value) : json_integer(priority));
     } else if (strcmp(name, OPTION "queue") == 0 || strcmp(name, OPTION "delay") == 0) {
         json_object_set_new(reading->body, name + prefix, json_string(value));
-    } else if (params_convert_text(reading->entry->schema, name, value, &json, &err) ||
-               params_parse(value, strlen(value), name, &json, &err)) {
+    } else if (*value == '[' || *value == '{'
+                   ? take_json_or_text(reading, name, value, &json, &err)
+                   : params_convert_text(reading->entry->schema, name, value, &json, &err)) {
         json_object_set_new(reading->parameters, name, json);
     } else {
         add_problem(&reading->problems, name, err.text);

@@ -172,9 +172,8 @@ static bool read_moment(struct reading *reading, int which, int64_t *wall_us)
 static bool read_parent(struct reading *reading)
 {
     const char *text = text_at(reading, reading->fields[PARENT]);
-    if (!text) return true;
-    reading->out->filter.parent = &reading->out->parent;
-    return ident_parse(text, &reading->out->parent) || wrong(reading, "parent", "is no task id");
+    return !text || ident_parse(text, &reading->out->filter.parent) ||
+           wrong(reading, "parent", "is no task id");
 }
 
 void selection_close(struct selection *filter) { buf_close(&filter->texts); }

@@ -8,7 +8,6 @@ struct selection {
     struct task_filter filter;
     bool is_any; /* at least one condition */
     /* private */
-    struct ident parent;
     struct buf texts; /* what filter points into, NUL after NUL */
     const char *tags[FILTER_TAGS_MAX];
 };

@@ -306,7 +306,7 @@ struct task_filter {
     const char *const *tags;
     size_t tag_count;
     const char *text;           /* within the parameters as they are shown, whatever the case */
-    const struct ident *parent; /* NULL: any */
+    struct ident parent;        /* zero: any */
     int64_t since_us, until_us; /* created_at; 0: open */
     int64_t limit, offset;
     bool is_oldest_first;

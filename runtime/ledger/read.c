@@ -170,7 +170,7 @@ static void put_filter(struct pg_params *params, const struct task_filter *filte
     pg_int8(params, filter->limit);
     pg_int8(params, filter->offset);
     pg_text(params, filter->text);
-    put_ident(params, filter->parent);
+    put_ident_or_null(params, &filter->parent);
 }
 
 static bool wants_success(const struct task_filter *filter)

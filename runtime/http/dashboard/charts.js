@@ -14,7 +14,7 @@ function options(series, write, width, over) {
     cursor: { y: false, points: { size: 6 }, sync: { key: 'overview' }, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
     axes: [
-      { ...axis, space: 70, values: (_, ticks) => ticks.map((at) => clock(at * 1000).slice(0, 5)), grid: { show: false } },
+      { ...axis, space: 70, values: (_, ticks) => ticks.map((at) => clock(at * 1000).slice(0, 5)), grid: { show: false }, size: 24, gap: 2 },
       { ...axis, size: 52, space: 32, values: (_, ticks) => ticks.map(write) },
     ],
     series: [{}, ...series.map((one) => ({
@@ -43,7 +43,7 @@ function Chart({ title, series, write = short, points, isDark }) {
   useEffect(() => plot.current.setData(data), [points]);
   const shown = points[at ?? points.length - 1];
   return html`<figure class="card chart">
-    <figcaption><b>${title}</b>${series.map((one) => html`<span key=${one.key}><i style=${{ background: `var(--${one.colour})` }}></i>${one.name}
+    <figcaption><b>${title}</b>${series.map((one) => html`<span key=${one.key}><i style=${{ background: `var(--${one.colour})` }}></i>${one.name} ${' '}
       <em>${shown && shown[one.key] !== null && shown[one.key] !== undefined ? write(shown[one.key]) : '–'}</em></span>`)}
       <time>${shown ? clock(shown.at).slice(0, 5) : ''}</time></figcaption>
     <div ref=${box} role="img" aria-label=${`${title}: ${series.map((one) => `${one.name} ${shown ? write(shown[one.key] ?? 0) : 'unknown'}`).join(', ')}`}></div>

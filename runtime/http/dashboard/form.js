@@ -15,6 +15,8 @@ function kind(schema) {
 }
 
 const choices = (schema) => (schema.const !== undefined ? [schema.const] : schema.enum);
+// Those first that must be given.
+export const namesOf = (schema) => Object.keys(schema.properties || {}).sort((a, b) => isRequired(schema, b) - isRequired(schema, a));
 export const isRequired = (schema, name) => (schema.required || []).includes(name);
 
 // The text that stands for a value in its field.
@@ -58,10 +60,13 @@ export function collect(schema, texts) {
 function limits(schema) {
   const words = [];
   const low = schema.minimum ?? schema.exclusiveMinimum, high = schema.maximum ?? schema.exclusiveMaximum;
-  if (low !== undefined) words.push(`${schema.minimum === undefined ? 'more than' : 'from'} ${low}`);
-  if (high !== undefined) words.push(`${schema.maximum === undefined ? 'less than' : 'to'} ${high}`);
+  if (schema.minimum !== undefined && schema.maximum !== undefined) words.push(`${low} to ${high}`);
+  else {
+    if (low !== undefined) words.push(`${schema.minimum === undefined ? 'more than' : 'at least'} ${low}`);
+    if (high !== undefined) words.push(`${schema.maximum === undefined ? 'less than' : 'at most'} ${high}`);
+  }
   if (schema.multipleOf) words.push(`in steps of ${schema.multipleOf}`);
-  if (schema.minLength) words.push(`at least ${schema.minLength} characters`);
+  if (schema.minLength > 1) words.push(`at least ${schema.minLength} characters`);
   if (schema.maxLength) words.push(`at most ${schema.maxLength} characters`);
   if (schema.pattern) words.push(`like ${schema.pattern}`);
   if (schema.format) words.push(schema.format);

@@ -1,7 +1,7 @@
 // run.js: any task of the catalogue as a form.
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { api, post, useData } from './api.js';
-import { collect, Field, isRequired, MASK, textOf, valueOf } from './form.js';
+import { collect, Field, isRequired, MASK, namesOf, textOf, valueOf } from './form.js';
 import { go, link } from './route.js';
 import { Empty, html, Problem, say, Skeleton } from './ui.js';
 import { plural } from './words.js';
@@ -29,7 +29,7 @@ function Choice({ types }) {
 }
 
 function Form({ type, from }) {
-  const schema = type.parameters, names = Object.keys(schema.properties || {});
+  const schema = type.parameters, names = namesOf(schema);
   const known = from ? from.parameters || {} : {};
   const [texts, setTexts] = useState(() => Object.fromEntries(names.map((name) => [name, textOf(schema.properties[name], known[name])])));
   const [more, setMore] = useState(() => {

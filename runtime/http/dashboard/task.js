@@ -81,7 +81,7 @@ function Children({ id }) {
 
 function Facts({ task }) {
   const facts = [
-    ['Id', html`<code class="break">${task.task_id}</code> <${Copy} text=${task.task_id} what="copy the id" />`],
+    [html`Id <${Copy} text=${task.task_id} what="copy the id" />`, html`<code class="break">${task.task_id}</code>`],
     ['Queue', html`<a href=${link('tasks', null, { queue: task.queue })}>${task.queue}</a>`], ['Priority', task.priority],
     ['Attempt', `${task.attempt} of ${task.max_attempts}${task.failures ? `, ${task.failures} failed` : ''}`],
     ['Submitted', html`<${Time} at=${task.created_at} />`], ['By', task.created_by],
@@ -95,7 +95,7 @@ function Facts({ task }) {
     ['Tags', task.tags.length > 0 && task.tags.map((tag) => html`<a key=${tag} class="tag" href=${link('tasks', null, { tag })}>${tag}</a> `)],
     ['Parent', task.parent_id && html`<a href=${link('tasks', task.parent_id)}><code>…${task.parent_id.slice(-8)}</code></a>`],
   ];
-  return html`<dl class="facts">${facts.filter(([, value]) => value || value === 0).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+  return html`<dl class="facts">${facts.filter(([, value]) => value || value === 0).map(([name, value], i) => html`<div key=${i}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
 function Actions({ task, ask, reload }) {
@@ -112,6 +112,12 @@ function Actions({ task, ask, reload }) {
     ${(task.status === 'FAILURE' || task.status === 'REVOKED') && html`<button class="primary" onClick=${retry}>Retry</button>`}
     <a class="button" href=${link('run', task.task_name, { from: id })}>Run again with changes</a>
     ${final && html`<button class="ghost" onClick=${forget}>Delete</button>`}</div>`;
+}
+
+function Advance({ task }) {
+  const { percentage, metadata } = task.progress || {};
+  if (percentage === null || percentage === undefined) return null;
+  return html`<div class="card advance"><h2>Progress</h2><${Progress} of=${task.progress} label="progress of the task" />${metadata !== null && metadata !== undefined && html`<${Json} value=${metadata} />`}</div>`;
 }
 
 export function Task({ id }) {
@@ -133,12 +139,12 @@ export function Task({ id }) {
   return html`<section class="page">
     <header><div class="title"><h1>${task.task_name}</h1><${Status} of=${task.status} /></div><${Actions} task=${task} ask=${ask} reload=${reload} /></header>
     <${Problem} error=${asked.error} again=${asked.reload} />
-    ${task.progress && task.progress.percentage !== null && html`<div class="card"><${Progress} of=${task.progress} label="progress of the task" />
-      ${task.progress.metadata !== null && html`<${Json} value=${task.progress.metadata} />`}</div>`}
+    ${!isOver && html`<${Advance} task=${task} />`}
     <div class="columns"><div>
       ${task.error && task.status !== 'SUCCESS' && html`<div class="card"><h2>Error</h2><${Failure} error=${task.error} /></div>`}
       ${task.status === 'SUCCESS' && html`<div class="card"><h2>Result <${Copy} text=${JSON.stringify(task.result, null, 2)} what="copy the result" /></h2><${Json} value=${task.result} /></div>`}
       <div class="card"><h2>Parameters <${Copy} text=${JSON.stringify(task.parameters, null, 2)} what="copy the parameters" /></h2><${Json} value=${task.parameters} /></div>
+      ${isOver && html`<${Advance} task=${task} />`}
       <${Logs} lines=${logs.lines} isLive=${!isOver} />
     </div><div>
       <div class="card"><h2>Facts</h2><${Facts} task=${task} /></div>

@@ -46,11 +46,11 @@ function Row({ task, isChosen, choose }) {
     <td><${Status} of=${task.status} /></td>
     <td class="text"><a class="name" href=${link('tasks', task.task_id)}>${task.task_name}</a>
       ${task.error && task.status !== 'SUCCESS' ? html`<small class="dim clip">${task.error.message}</small>`
-        : html`<small class="dim clip">${Object.entries(task.parameters || {}).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`).join('  ').slice(0, 200)}</small>`}</td>
-    <td><code>…${task.task_id.slice(-8)}</code></td>
-    <td>${task.queue}</td>
-    <td class="n">${task.attempt}<small class="dim"> / ${task.max_attempts}</small></td>
-    <td class="wide">${task.status === 'STARTED' && task.progress && task.progress.percentage !== null
+        : html`<small class="dim clip">${Object.entries(task.parameters || {}).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`).join(', ').slice(0, 200)}</small>`}</td>
+    <td class="more"><code>…${task.task_id.slice(-8)}</code></td>
+    <td class="more">${task.queue}</td>
+    <td class="n more">${task.attempt}<small class="dim"> / ${task.max_attempts}</small></td>
+    <td class="wide more">${task.status === 'STARTED' && task.progress && task.progress.percentage !== null
       ? html`<${Progress} of=${task.progress} label=${`progress of ${task.task_id}`} />` : html`<span class="dim">${duration(runTime(task)) || '–'}</span>`}</td>
     <td><${Time} at=${task.created_at} /></td></tr>`;
 }
@@ -125,7 +125,7 @@ export function Tasks({ query }) {
       ${tasks.length === 0 ? html`<${Empty}>${Object.keys(filter).length ? 'No task matches these filters.' : html`No task yet. <a href=${link('run')}>Run the first one</a>.`}</${Empty}>`
         : html`<div class="scroll" tabindex="0" role="region" aria-label="Tasks"><table class="tasks">
           <thead><tr><th class="check"><input ref=${all} type="checkbox" checked=${isPage} onChange=${choosePage} aria-label="select this page" /></th>
-            <th>Status</th><th>Task</th><th>Id</th><th>Queue</th><th class="n">Attempt</th><th class="wide">Run</th>
+            <th>Status</th><th>Task</th><th class="more">Id</th><th class="more">Queue</th><th class="n more">Attempt</th><th class="wide more">Run</th>
             <th aria-sort=${isOldest ? 'ascending' : 'descending'}><button class="sort" onClick=${() => set({ sort: isOldest ? '' : 'created_at' })}>Submitted ${isOldest ? '↑' : '↓'}</button></th></tr></thead>
           <tbody>${tasks.map((task) => html`<${Row} key=${task.task_id} task=${task} isChosen=${isAll || chosen.has(task.task_id)} choose=${() => choose(task.task_id)} />`)}</tbody></table></div>`}
       <${Pages} list=${list.data} set=${set} /></div>`}

@@ -8,15 +8,15 @@ export function duration(seconds) {
   if (s < 1) return `${Math.round(s * 1000)} ms`;
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < MINUTE) return `${Math.floor(s)} s`;
-  if (s < HOUR) return `${Math.floor(s / MINUTE)} m ${Math.floor(s % MINUTE)} s`;
-  if (s < DAY) return `${Math.floor(s / HOUR)} h ${Math.floor((s % HOUR) / MINUTE)} m`;
-  return `${Math.floor(s / DAY)} d ${Math.floor((s % DAY) / HOUR)} h`;
+  const two = (large, small, unit, rest) => `${Math.floor(s / large)} ${unit}${Math.floor((s % large) / small) ? ` ${Math.floor((s % large) / small)} ${rest}` : ''}`;
+  if (s < HOUR) return two(MINUTE, 1, 'm', 's');
+  return s < DAY ? two(HOUR, MINUTE, 'h', 'm') : two(DAY, HOUR, 'd', 'h');
 }
 
 export function ago(text, now = Date.now()) {
   if (!text) return '';
   const s = (now - Date.parse(text)) / 1000;
-  const word = Math.abs(s) < 1 ? 'now' : Math.abs(s) < MINUTE ? `${Math.floor(Math.abs(s))} s` : duration(s).replace(/ \d+ [sm]$/, '');
+  const word = Math.abs(s) < 1 ? 'now' : Math.abs(s) < MINUTE ? `${Math.floor(Math.abs(s))} s` : duration(s).replace(/ \d+ [smh]$/, '');
   return word === 'now' ? 'just now' : s > 0 ? `${word} ago` : `in ${word}`;
 }
 
