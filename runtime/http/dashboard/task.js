@@ -2,12 +2,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { api, order, useData, useEvents, useThrottle, useTick } from './api.js';
 import { go, link } from './route.js';
-import { attempt, Confirm, Copy, Empty, html, isFinal, Json, Problem, Progress, Skeleton, Status, Time } from './ui.js';
+import { attempt, Confirm, Copy, Empty, html, isFinal, Json, Problem, Progress, Skeleton, Status, Text, Time } from './ui.js';
 import { ago, clock, duration, moment } from './words.js';
 
 const LOOK_MS = 300, LOGS_MS = 1500, LINES_MOST = 5000;
 
-const Failure = ({ error }) => html`<div class="failure"><p><span class="tag is-bad">${error.kind}</span> <b class="pre">${error.message}</b></p>
+const Failure = ({ error }) => html`<div class="failure"><p><span class="tag is-bad">${error.kind}</span> <b class="pre"><${Text} value=${error.message} /></b></p>
   ${error.details !== undefined && error.details !== null && html`<${Json} value=${error.details} />`}
   ${error.traceback && html`<details><summary>Traceback</summary><pre>${error.traceback}</pre></details>`}</div>`;
 
@@ -68,7 +68,7 @@ function Logs({ lines, isLive }) {
   return html`<div class="card"><h2>Log ${isLive && html`<span class="pulse" title="as it is written"></span>`}</h2>
     ${lines.length === 0 ? html`<${Empty}>${isLive ? 'Nothing logged yet.' : 'It logged nothing.'}</${Empty}>`
       : html`<div class="log" ref=${box} onScroll=${scrolled} tabindex="0" role="log" aria-label="Log of the task">${lines.map((line, i) =>
-        html`<p key=${i} class=${`is-${line.level}`}><time title=${moment(line.at)}>${clock(line.at)}</time><i>${line.level}</i><span>${line.text}</span></p>`)}</div>`}</div>`;
+        html`<p key=${i} class=${`is-${line.level}`}><time title=${moment(line.at)}>${clock(line.at)}</time><i>${line.level}</i><span><${Text} value=${line.text} /></span></p>`)}</div>`}</div>`;
 }
 
 function Children({ id }) {

@@ -1,9 +1,9 @@
 // ui.js: the pieces that pages are made of. Text of users only ever becomes a text node.
-import { h } from 'preact';
+import { Fragment, h } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import htm from 'htm';
 import { useTick } from './api.js';
-import { ago, moment } from './words.js';
+import { ago, moment, number } from './words.js';
 
 export const html = htm.bind(h);
 
@@ -108,15 +108,15 @@ export function Confirm({ ask, onClose }) {
 /* ---- JSON as a tree ---- */
 const OPEN_ITEMS = 30, LONG = 400;
 
-function Text({ value }) {
+// A long text begins; the rest comes when it is asked for.
+export function Text({ value }) {
   const [isWhole, setWhole] = useState(false);
-  const shown = isWhole || value.length <= LONG ? value : value.slice(0, LONG);
-  return html`<span class="j-text">"${shown}${shown.length < value.length
-    ? html`<button class="link" onClick=${() => setWhole(true)}>… ${value.length - shown.length} more</button>` : ''}"</span>`;
+  if (isWhole || value.length <= LONG + 50) return value;
+  return html`<${Fragment}>${value.slice(0, LONG)}<button class="link" onClick=${() => setWhole(true)}>… ${number(value.length - LONG)} more</button></${Fragment}>`;
 }
 
 function Leaf({ value }) {
-  if (typeof value === 'string') return html`<${Text} value=${value} />`;
+  if (typeof value === 'string') return html`<span class="j-text">"<${Text} value=${value} />"</span>`;
   return html`<span class=${value === null ? 'j-null' : `j-${typeof value}`}>${String(value)}</span>`;
 }
 
