@@ -14,7 +14,13 @@ static int bind_json_encode(lua_State *L)
     struct err err;
     luaL_checkany(L, 1);
     struct buf *json = bind_push_buf(L);
-    if (!codec_encode(L, 1, 0, json, &err)) return luaL_error(L, "%s", err.text);
+    if (!codec_encode(L, 1, 0, json, &err)) {
+        if (err.code != ERR_NOMEM) return luaL_error(L, "%s", err.text);
+        buf_close(json);
+        lua_pushliteral(
+            L, "not enough memory"); /* without a place: the words that fail a run as `memory` */
+        return lua_error(L);
+    }
     lua_pushlstring(L, buf_text(json), json->len);
     buf_close(json); /* now, not when the collector comes by */
     return 1;

@@ -205,7 +205,9 @@ static void on_output(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     }
     size_t room = program->max_output - kept->len, more = (size_t)got;
     if (more > room) program->report.truncated = true;
-    if (!program->abandoned) buf_add(kept, buf->base, more < room ? more : room);
+    if (!program->abandoned && !buf_try_add(kept, buf->base, more < room ? more : room)) {
+        program->report.truncated = true;
+    }
 }
 
 static void on_exit_seen(void *arg, struct proc *proc, struct proc_exit how)

@@ -323,7 +323,7 @@ static bool push_mapping(lua_State *L, struct reader *reader, int depth)
 static bool push_node(lua_State *L, struct reader *reader, int depth)
 {
     yaml_mark_t mark = reader->event.start_mark;
-    if (depth == DEPTH_MAX) return refuse(reader, mark, "nested deeper than 64");
+    if (depth == DEPTH_MAX) return refuse(reader, mark, "nested deeper than 64 levels");
     luaL_checkstack(L, 8, "nested too deep");
     if (reader->event.type == YAML_SCALAR_EVENT) return push_scalar(L, reader);
     if (reader->event.type == YAML_SEQUENCE_START_EVENT) return push_sequence(L, reader, depth + 1);

@@ -11,6 +11,7 @@
 
 #define FIRST_CAP 64
 
+static size_t cap_for(const struct buf *buf, size_t more);
 static void add_big_endian(struct buf *buf, uint64_t value, unsigned bytes);
 
 void buf_close(struct buf *buf)
@@ -27,16 +28,31 @@ void buf_clear(struct buf *buf)
 
 char *buf_reserve(struct buf *buf, size_t more)
 {
-    if (more > SIZE_MAX / 4 - buf->len) abort(); /* no such size exists: a bug in arithmetic */
-    size_t need = buf->len + more + 1;
-    if (need > buf->cap) {
-        size_t cap = buf->cap ? buf->cap : FIRST_CAP;
-        while (cap < need) cap *= 2;
-        buf->data = xrealloc(buf->data, cap);
-        buf->cap = cap;
-    }
+    size_t cap = cap_for(buf, more);
+    if (cap == 0) abort(); /* no such size exists: a bug in arithmetic */
+    if (cap > buf->cap) buf->data = xrealloc(buf->data, cap);
+    buf->cap = cap;
     buf->data[buf->len] = '\0';
     return buf->data + buf->len;
+}
+
+static size_t cap_for(const struct buf *buf, size_t more)
+{
+    if (more > SIZE_MAX / 4 - buf->len) return 0;
+    size_t cap = buf->cap ? buf->cap : FIRST_CAP;
+    while (cap < buf->len + more + 1) cap *= 2;
+    return cap;
+}
+
+bool buf_try_add(struct buf *buf, const void *data, size_t len)
+{
+    size_t cap = cap_for(buf, len);
+    char *fresh = cap > buf->cap ? realloc(buf->data, cap) : buf->data;
+    if (cap == 0 || !fresh) return false;
+    buf->data = fresh;
+    buf->cap = cap;
+    buf_add(buf, data, len);
+    return true;
 }
 
 void buf_add(struct buf *buf, const void *data, size_t len)

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 struct buf {
     char *data; /* NULL while empty */
     size_t len;
@@ -18,6 +20,8 @@ void buf_clear(struct buf *buf); /* len 0, keeps the memory */
 char *buf_reserve(struct buf *buf,
                   size_t more); /* room for `more` bytes behind len; the caller then adds to len */
 void buf_add(struct buf *buf, const void *data, size_t len);
+/* For sizes that users drive. false: there is no memory for it, and buf is as it was. */
+MUSTUSE bool buf_try_add(struct buf *buf, const void *data, size_t len);
 void buf_add_text(struct buf *buf, const char *text); /* a NULL text adds nothing */
 void buf_add_char(struct buf *buf, char c);
 void buf_add_u16be(struct buf *buf, uint16_t value);

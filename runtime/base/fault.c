@@ -3,6 +3,7 @@
 #include "base/fault.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,8 +33,9 @@ static struct {
     struct order orders[ORDERS_MAX];
     size_t count;
     bool is_told[POINTS_MAX];
+    pthread_mutex_t mutex;    /* for what passes count and tell */
     _Atomic long allocations; /* left until one fails; 0: none will */
-} faults = { .fd = -1, .role = FAULT_CLI };
+} faults = { .fd = -1, .role = FAULT_CLI, .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 bool fault_is_armed;
 
@@ -43,7 +45,8 @@ static const struct {
 } roles[] = { { "cli", FAULT_CLI },
               { "supervisor", FAULT_SUPERVISOR },
               { "runner", FAULT_RUNNER },
-              { "checker", FAULT_CHECKER } },
+              { "checker", FAULT_CHECKER },
+              { "isolated", FAULT_ISOLATED } },
   actions[] = { { "kill", FAULT_KILL },   { "stop", FAULT_STOP }, { "segv", FAULT_SEGV },
                 { "error", FAULT_ERROR }, { "lose", FAULT_LOSE }, { "alloc", FAULT_ALLOC } };
 
@@ -52,6 +55,7 @@ static void read_order(char *line);
 static const struct fault_point *find_point(const char *name);
 static void refuse(const char *line);
 static void tell_reached(const struct fault_point *point);
+static const struct order *order_due(const struct fault_point *point, const char *subject);
 static bool take_turn(struct order *order);
 static bool act(const struct order *order);
 static void lock(short type);
@@ -149,16 +153,24 @@ bool fault_pass(const char *name, const char *moment, const char *subject)
     const struct fault_point *point = find_point(text);
     if (!point && !moment) abort();
     if (!point || !(point->roles & faults.role)) return false;
+    pthread_mutex_lock(&faults.mutex);
     tell_reached(point);
+    const struct order *order = order_due(point, subject);
+    pthread_mutex_unlock(&faults.mutex);
+    return order && act(order);
+}
+
+static const struct order *order_due(const struct fault_point *point, const char *subject)
+{
     for (size_t i = 0; i < faults.count; i++) {
         struct order *order = &faults.orders[i];
         bool is_meant = order->point == point && (order->roles & faults.role) &&
                         (!order->subject[0] || (subject && strcmp(order->subject, subject) == 0));
         if (!is_meant || order->is_spent) continue;
         if (++order->passes < order->after && order->action != FAULT_ALLOC) continue;
-        if (take_turn(order)) return act(order); /* the next one has the next pass */
+        if (take_turn(order)) return order; /* the next one has the next pass */
     }
-    return false;
+    return NULL;
 }
 
 static void tell_reached(const struct fault_point *point)

@@ -20,7 +20,8 @@ enum fault_role {
     FAULT_CLI = 1,
     FAULT_SUPERVISOR = 2, /* the keeper is part of it */
     FAULT_RUNNER = 4,
-    FAULT_CHECKER = 8
+    FAULT_CHECKER = 8,
+    FAULT_ISOLATED = 16 /* a process for one task */
 };
 
 enum fault_action {
@@ -50,9 +51,9 @@ const char *fault_role_name(enum fault_role role);
 const char *fault_action_name(enum fault_action action);
 
 extern bool fault_is_armed;
-/* The slow half of those below. Loop thread only. */
+/* The slow half of those below. Any thread. */
 bool fault_pass(const char *name, const char *moment, const char *subject);
-bool fault_allocation_fails(void); /* any thread */
+bool fault_allocation_fails(void);
 
 /* true: go on as if the operation had failed. A name that is no point of the table is a bug. */
 static inline bool fault_here(const char *name)

@@ -7,6 +7,7 @@
 #define SUPERVISOR FAULT_SUPERVISOR
 #define RUNNER     FAULT_RUNNER
 #define CHECKER    FAULT_CHECKER
+#define ISOLATED   FAULT_ISOLATED
 
 #define DIES FAULT_KILL | FAULT_STOP
 #define SEND FAULT_KILL | FAULT_STOP | FAULT_ERROR
@@ -23,13 +24,18 @@ const struct fault_point fault_points[] = {
       "hints are in Redis, who pushed them does not know" },
 
     /* run */
-    { "claim_send", "6 7", RUNNER, SEND | FAULT_ALLOC, "a runner is about to take hints" },
-    { "claim_done", "5 12", RUNNER, DONE, "hints are noted for a runner that does not know" },
-    { "start_send", "9", RUNNER, SEND | FAULT_ALLOC, "claimed hints are about to be started" },
-    { "start_done", "10 11", RUNNER, DONE, "starts have committed, their runner does not know" },
-    { "settle_send", "22 23", RUNNER, SEND, "tasks are started, their hints still in Redis" },
-    { "settle_done", "22 23", RUNNER, DONE, "hints are settled, their runner does not know" },
-    { "run_resume", "11 15", RUNNER, DIES | FAULT_SEGV,
+    { "claim_send", "6 7", RUNNER | SUPERVISOR, SEND | FAULT_ALLOC, "hints are about to be taken" },
+    { "claim_done", "5 12", RUNNER | SUPERVISOR, DONE,
+      "hints are noted for one that does not know" },
+    { "start_send", "9", RUNNER | ISOLATED, SEND | FAULT_ALLOC,
+      "claimed hints are about to be started" },
+    { "start_done", "10 11", RUNNER | ISOLATED, DONE,
+      "starts have committed, their runner does not know" },
+    { "settle_send", "22 23", RUNNER | ISOLATED | SUPERVISOR, SEND,
+      "tasks are started, their hints still in Redis" },
+    { "settle_done", "22 23", RUNNER | ISOLATED | SUPERVISOR, DONE,
+      "hints are settled, nobody knows" },
+    { "run_resume", "11 15", RUNNER | ISOLATED, DIES | FAULT_SEGV,
       "a task is on the CPU: who dies here is charged a loss (subject: the task's name)" },
     { "progress_send", "19", RUNNER, SEND, "progress is about to be written" },
     { "progress_done", "19", RUNNER, DONE, "progress is written, the runner does not know" },
@@ -40,9 +46,10 @@ const struct fault_point fault_points[] = {
       "a run's directory is about to be removed" },
 
     /* out */
-    { "finish_success_send", "13 21", RUNNER, SEND | FAULT_ALLOC,
+    { "finish_success_send", "13 21", RUNNER | ISOLATED, SEND | FAULT_ALLOC,
       "successes are about to be written" },
-    { "finish_success_done", "20", RUNNER, DONE, "successes have committed, nobody knows" },
+    { "finish_success_done", "20", RUNNER | ISOLATED, DONE,
+      "successes have committed, nobody knows" },
     { "finish_send", "13 21 53", RUNNER, SEND | FAULT_ALLOC,
       "failures, retries and releases are about to be written" },
     { "finish_done", "20 24 25", RUNNER, DONE,
@@ -57,11 +64,20 @@ const struct fault_point fault_points[] = {
     { "grace_over", "53", RUNNER, DIES, "what did not end in time is about to be given back" },
 
     /* workers */
-    { "worker_register_send", "16", SUPERVISOR | RUNNER, SEND, "a process has no row yet" },
-    { "worker_register_done", "16", SUPERVISOR | RUNNER, DONE, "its row stands, it does not know" },
+    { "worker_register_send", "16", SUPERVISOR | RUNNER | ISOLATED, SEND,
+      "a process has no row yet" },
+    { "worker_register_done", "16", SUPERVISOR | RUNNER | ISOLATED, DONE,
+      "its row stands, it does not know" },
     { "child_spawn", "16", SUPERVISOR, DIES | FAULT_ERROR, "a runner is about to be started" },
+    { "isolated_spawn", "5", SUPERVISOR, DIES | FAULT_ERROR,
+      "a hint is taken, the process for its task is about to be started" },
     { "child_reaped", "15 16", SUPERVISOR, DIES,
       "a runner is dead, what it had started is still there" },
+    { "fence", "13 15 16 17", SUPERVISOR | RUNNER, DIES,
+      "a process has found itself given up, what it had started is still there" },
+    { "release_unclaimed_send", "10", RUNNER, SEND,
+      "rows that a runner should run and does not are about to be given back" },
+    { "release_unclaimed_done", "10", RUNNER, DONE, "they are given back, their hints not pushed" },
     { "heartbeat_send", "14 32", SUPERVISOR, SEND, "heartbeats are about to be renewed" },
     { "heartbeat_done", "14 17", SUPERVISOR, DONE, "heartbeats are renewed, the answer not read" },
     { "declare_dead_send", "31 50", SUPERVISOR, SEND, "rows of the dead are about to be released" },
@@ -77,7 +93,7 @@ const struct fault_point fault_points[] = {
     { "checker_answer", "52", CHECKER, FAULT_KILL, "they are checked, nobody knows" },
     { "reload_checked", "52", SUPERVISOR, DIES | FAULT_ALLOC,
       "the new code is known, no runner has it" },
-    { "generation_load", "52", RUNNER, DIES | FAULT_ERROR | FAULT_ALLOC,
+    { "generation_load", "52", RUNNER | ISOLATED, DIES | FAULT_ERROR | FAULT_ALLOC,
       "a runner is about to take the new code" },
     { "catalogue_publish_send", "52", SUPERVISOR, SEND,
       "runners serve the new code, the catalogue shows the old" },
@@ -91,6 +107,10 @@ const struct fault_point fault_points[] = {
     { "due_done", "24 33 34", SUPERVISOR, DONE, "a page of due rows is read, not pushed" },
     { "present_send", "1", SUPERVISOR, FAULT_ERROR, "Redis cannot be asked for absent hints" },
     { "present_done", "1 33", SUPERVISOR, DONE, "absent hints are known, not pushed" },
+    { "epoch_get_send", "36", SUPERVISOR, FAULT_ERROR, "Redis cannot be asked for its epoch" },
+    { "epoch_get_done", "36", SUPERVISOR, DONE, "it has said its epoch, the answer is not read" },
+    { "epoch_begin_send", "36", SUPERVISOR, SEND, "Redis has lost data, that is not noted yet" },
+    { "epoch_begin_done", "36", SUPERVISOR, DONE, "it is noted, nothing is pushed" },
     { "epoch_set_send", "36", SUPERVISOR, SEND, "everything is pushed, the epoch is not set" },
     { "epoch_set_done", "36", SUPERVISOR, DONE, "the epoch is set, its keeper does not know" },
     { "sweep_send", "10 29", SUPERVISOR, SEND, "rows owned by the dead are about to be swept" },

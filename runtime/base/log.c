@@ -1,6 +1,7 @@
 /* log.c: a line is built aside and leaves in one write(2), so lines of several threads and
- * processes do not mix. Control characters (a line break in a user's text above all) become spaces:
- * nobody can forge a line. Keeps errno. */
+ * processes do not mix. Control characters (a line break in a user's text above all, what moves a
+ * terminal's cursor or turns the direction of writing) become spaces: nobody can forge a line. JSON
+ * escapes the ones of ASCII instead. Keeps errno. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ static atomic_int active_level = LOG_INFO;
 static atomic_bool as_json;
 static char part[32]; /* written by log_init only, before there are threads */
 
+static void blank_controls(struct buf *message);
 static void add_text_line(struct buf *line, enum log_level level, const char *message);
 static void add_json_line(struct buf *line, enum log_level level, const char *message);
 static void write_line(const struct buf *line);
@@ -48,6 +50,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     va_end(args);
     struct buf message = BUF_EMPTY;
     utf8_add_clean(&message, raw, strlen(raw), MESSAGE_MAX);
+    blank_controls(&message);
     struct buf line = BUF_EMPTY;
     if (as_json)
         add_json_line(&line, level, buf_text(&message));
@@ -69,13 +72,30 @@ bool log_level_parse(const char *text, enum log_level *level)
     return false;
 }
 
+static void blank_controls(struct buf *message)
+{
+    uint32_t first = as_json ? 0x7F : 0;
+    const char *at = message->data, *end = at + message->len;
+    message->len = 0;
+    while (at < end) {
+        const char *start = at;
+        uint32_t character = utf8_take(&at, end);
+        size_t len = (size_t)(at - start);
+        if (character >= first && utf8_is_control(character)) {
+            message->data[message->len++] = ' ';
+        } else {
+            memmove(message->data + message->len, start, len);
+            message->len += len;
+        }
+    }
+    if (message->data) message->data[message->len] = '\0';
+}
+
 static void add_text_line(struct buf *line, enum log_level level, const char *message)
 {
     char time[TIME_TEXT_SIZE];
     time_text(clock_wall_us(), time);
     buf_addf(line, "%s %s %s%s%s", time, level_names[level], part, *part ? " " : "", message);
-    for (size_t i = 0; i < line->len; i++)
-        if ((unsigned char)line->data[i] < 0x20 || line->data[i] == 0x7F) line->data[i] = ' ';
     buf_add_char(line, '\n');
 }
 

@@ -1,7 +1,6 @@
 /* utf8.c: the table of well-formed sequences of RFC 3629, section 4. */
 #include "base/utf8.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -54,6 +53,31 @@ size_t utf8_cut(const char *text, size_t len, size_t max)
     while (cut > 0 && max - cut < 3 && is_continuation((unsigned char)text[cut])) cut--;
     /* No lead byte within reach: the text is not UTF-8, so no character can be cut. */
     return is_continuation((unsigned char)text[cut]) ? max : cut;
+}
+
+uint32_t utf8_take(const char **at, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)*at;
+    size_t len = utf8_sequence_len(*at, (size_t)(end - *at));
+    *at += len ? len : 1;
+    switch (len) {
+    case 2: return (s[0] & 0x1Fu) << 6 | (s[1] & 0x3Fu);
+    case 3: return (s[0] & 0x0Fu) << 12 | (s[1] & 0x3Fu) << 6 | (s[2] & 0x3Fu);
+    case 4:
+        return (s[0] & 0x07u) << 18 | (s[1] & 0x3Fu) << 12 | (s[2] & 0x3Fu) << 6 | (s[3] & 0x3Fu);
+    default: return s[0];
+    }
+}
+
+bool utf8_is_control(uint32_t character)
+{
+    static const uint32_t ranges[][2] = {
+        { 0, 0x1F },        { 0x7F, 0x9F },     { 0x61C, 0x61C },
+        { 0x200E, 0x200F }, { 0x2028, 0x202E }, { 0x2066, 0x2069 }
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (character >= ranges[i][0] && character <= ranges[i][1]) return true;
+    return false;
 }
 
 void utf8_add_clean(struct buf *out, const char *text, size_t len, size_t max)

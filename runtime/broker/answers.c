@@ -206,7 +206,7 @@ void broker_epoch_get(struct broker *broker, broker_epoch_fn *done, void *arg)
     struct epoch_call *call = xmalloc(sizeof *call);
     *call = (struct epoch_call){ done, arg };
     char *key = broker_key(broker, "epoch");
-    broker_send(broker, 2, (const char *[]){ "GET", key }, on_epoch, call);
+    broker_send(broker, "epoch_get", 2, (const char *[]){ "GET", key }, on_epoch, call);
     free(key);
 }
 

@@ -15,7 +15,7 @@ struct broker_call {
     void *arg;
 };
 
-struct push {
+struct slices {           /* of many hints */
     broker_done_fn *done; /* may be NULL */
     void *arg;
     size_t open;    /* scripts without an answer */
@@ -24,10 +24,12 @@ struct push {
 
 static void on_connected(void *arg);
 static void on_lost(void *arg, const struct err *why);
-static void push_slice(struct broker *broker, const struct hint *hints, size_t count,
-                       struct push *push);
+static void send_slices(struct broker *broker, struct redis_script *script,
+                        const struct hint *hints, size_t count, broker_done_fn *done, void *arg);
+static void send_slice(struct broker *broker, struct redis_script *script, const struct hint *hints,
+                       size_t count, struct slices *slices);
 static void on_epoch_set(void *arg, const struct redis_reply *reply, const struct err *err);
-static void on_slice_pushed(void *arg, const struct redis_reply *reply, const struct err *err);
+static void on_slice_done(void *arg, const struct redis_reply *reply, const struct err *err);
 
 struct broker *broker_new(struct loop *loop, const struct redis_target *target,
                           const char *namespace, const struct broker_hooks *hooks)
@@ -75,18 +77,30 @@ void broker_rebuild(struct broker *broker, const char *why)
 void broker_push(struct broker *broker, const struct hint *hints, size_t count,
                  broker_done_fn *done, void *arg)
 {
+    send_slices(broker, &script_push, hints, count, done, arg);
+}
+
+void broker_forget(struct broker *broker, const struct hint *hints, size_t count,
+                   broker_done_fn *done, void *arg)
+{
+    send_slices(broker, &script_forget, hints, count, done, arg);
+}
+
+static void send_slices(struct broker *broker, struct redis_script *script,
+                        const struct hint *hints, size_t count, broker_done_fn *done, void *arg)
+{
     assert(count > 0);
-    struct push *push = xcalloc(1, sizeof *push);
-    push->done = done;
-    push->arg = arg;
+    struct slices *slices = xcalloc(1, sizeof *slices);
+    slices->done = done;
+    slices->arg = arg;
     for (size_t at = 0; at < count; at += ITEMS_MOST) {
         size_t left = count - at;
-        push_slice(broker, hints + at, left < ITEMS_MOST ? left : ITEMS_MOST, push);
+        send_slice(broker, script, hints + at, left < ITEMS_MOST ? left : ITEMS_MOST, slices);
     }
 }
 
-static void push_slice(struct broker *broker, const struct hint *hints, size_t count,
-                       struct push *push)
+static void send_slice(struct broker *broker, struct redis_script *script, const struct hint *hints,
+                       size_t count, struct slices *slices)
 {
     struct args args = { 0 };
     for (const struct hint *hint = hints; hint < hints + count; hint++) {
@@ -95,18 +109,18 @@ static void push_slice(struct broker *broker, const struct hint *hints, size_t c
         args_int(&args, rank_score(hint->priority, hint->ready_us));
         args_text(&args, hint->queue);
     }
-    push->open++;
-    args_send(&args, broker->commands, &script_push, broker->key, on_slice_pushed, push);
+    slices->open++;
+    args_send(&args, broker->commands, script, broker->key, on_slice_done, slices);
 }
 
-static void on_slice_pushed(void *arg, const struct redis_reply *reply, const struct err *err)
+static void on_slice_done(void *arg, const struct redis_reply *reply, const struct err *err)
 {
     (void)reply;
-    struct push *push = arg;
-    if (err && push->err.code == ERR_NONE) push->err = *err;
-    if (--push->open > 0) return;
-    if (push->done) push->done(push->arg, push->err.code == ERR_NONE ? NULL : &push->err);
-    free(push);
+    struct slices *slices = arg;
+    if (err && slices->err.code == ERR_NONE) slices->err = *err;
+    if (--slices->open > 0) return;
+    if (slices->done) slices->done(slices->arg, slices->err.code == ERR_NONE ? NULL : &slices->err);
+    free(slices);
 }
 
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
@@ -130,19 +144,6 @@ void broker_settle(struct broker *broker, const struct broker_settle *settles, s
               broker_call_new(done, arg));
 }
 
-void broker_forget(struct broker *broker, const struct ident *ids, const char *const *queues,
-                   size_t count, broker_done_fn *done, void *arg)
-{
-    assert(count > 0 && count <= ITEMS_MOST);
-    struct args args = { 0 };
-    for (size_t i = 0; i < count; i++) {
-        args_ident(&args, &ids[i]);
-        args_text(&args, queues[i]);
-    }
-    args_send(&args, broker->commands, &script_forget, broker->key, broker_call_done,
-              broker_call_new(done, arg));
-}
-
 void broker_set_paused(struct broker *broker, const char *const *queues, size_t count,
                        broker_done_fn *done, void *arg)
 {
@@ -155,7 +156,7 @@ void broker_set_paused(struct broker *broker, const char *const *queues, size_t 
 void broker_epoch_begin(struct broker *broker, const char *epoch, broker_done_fn *done, void *arg)
 {
     char *key = broker_key(broker, "next");
-    broker_send(broker, 3, (const char *[]){ "SET", key, epoch }, broker_call_done,
+    broker_send(broker, "epoch_begin", 3, (const char *[]){ "SET", key, epoch }, broker_call_done,
                 broker_call_new(done, arg));
     free(key);
 }
@@ -198,9 +199,9 @@ char *broker_key(const struct broker *broker, const char *name)
     return xasprintf("%s:%s", broker->key, name);
 }
 
-void broker_send(struct broker *broker, size_t argc, const char *const *argv, redis_done_fn *done,
-                 void *arg)
+void broker_send(struct broker *broker, const char *verb, size_t argc, const char *const *argv,
+                 redis_done_fn *done, void *arg)
 {
-    struct redis_command command = { .argc = argc, .argv = argv };
+    struct redis_command command = { .argc = argc, .argv = argv, .verb = verb };
     redis_send(broker->commands, &command, done, arg);
 }

@@ -104,8 +104,9 @@ void broker_claim(struct broker *broker, const struct broker_claim *claim, broke
 
 /* Settle claimed hints (1 to 1000), touching only those still held under this token: drop = true
  * forgets the hint (started, or stale); drop = false puts it back, to be seen again after
- * not_before_us from now (not due, paused); not_mine: puts it back for others to claim at once, and
- * this kin passes it over for 4 s; move_to: it goes into that list, at its old rank. */
+ * not_before_us from now (not due, paused; at most 10 s); not_mine: puts it back for others to
+ * claim at once, and this kin passes it over for 4 s; move_to: it goes into that list, at its old
+ * rank. */
 struct broker_settle {
     struct ident id;
     struct ident token;
@@ -116,10 +117,11 @@ struct broker_settle {
 };
 void broker_settle(struct broker *broker, const struct broker_settle *settles, size_t count,
                    broker_done_fn *done, void *arg);
-/* (1 to 1000) Remove hints of tasks that are final (cancelled, deleted): any queue, claimed or not.
- */
-void broker_forget(struct broker *broker, const struct ident *ids, const char *const *queues,
-                   size_t count, broker_done_fn *done, void *arg);
+/* Removes these hints of tasks that are final, waiting (in either list of their queue) or claimed,
+ * and older ones of the same tasks. A newer one stays: of a later start, or ready later, as after
+ * an operator's retry that overtook this. done may be NULL. */
+void broker_forget(struct broker *broker, const struct hint *hints, size_t count,
+                   broker_done_fn *done, void *arg);
 
 /* Which of these hints (1 to 1000; an older start of the task does not count) does Redis neither
  * hold waiting nor claimed? (keeper) present[i] answers hints[i]. */

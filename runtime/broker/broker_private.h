@@ -21,5 +21,6 @@ struct broker_call *broker_call_new(broker_done_fn *done, void *arg);
 void broker_call_done(void *call, const struct redis_reply *reply, const struct err *err);
 /* "{ns}:name". gives */
 char *broker_key(const struct broker *broker, const char *name);
-void broker_send(struct broker *broker, size_t argc, const char *const *argv, redis_done_fn *done,
-                 void *arg);
+/* verb: see struct redis_command. */
+void broker_send(struct broker *broker, const char *verb, size_t argc, const char *const *argv,
+                 redis_done_fn *done, void *arg);

@@ -121,7 +121,7 @@ static void on_facts(void *arg, const struct redis_reply *reply, const struct er
         return;
     }
     if (reply->type == REDIS_TEXT) read_facts(reply->text, &call->facts);
-    broker_send(call->broker, 3, (const char *[]){ "CONFIG", "GET", "appendfsync" }, on_fsync,
+    broker_send(call->broker, NULL, 3, (const char *[]){ "CONFIG", "GET", "appendfsync" }, on_fsync,
                 call);
 }
 
@@ -155,7 +155,7 @@ static void on_fsync(void *arg, const struct redis_reply *reply, const struct er
 static void ping(struct examine_call *call)
 {
     call->sent_us = clock_mono_us();
-    broker_send(call->broker, 1, (const char *[]){ "PING" }, on_pong, call);
+    broker_send(call->broker, NULL, 1, (const char *[]){ "PING" }, on_pong, call);
 }
 
 static int by_length(const void *a, const void *b)

@@ -4,8 +4,9 @@
  * turned into numbers here.
  *
  * A claim is noted as token .. score .. ':' .. queue; the token of a hint that was put back for
- * later is 16 zero bytes, which nobody holds. Lists of arguments to one command stay below Lua's
- * limit of about 8000, because callers pass at most 1000 items. */
+ * later is 16 zero bytes, which nobody holds. A time that lies further ahead than anybody could
+ * have noted it is of a clock that was set back since, and counts as over. Lists of arguments to
+ * one command stay below Lua's limit of about 8000, because callers pass at most 1000 items. */
 #include "broker/scripts.h"
 
 #define PRELUDE                                                                                    \
@@ -101,6 +102,10 @@ struct redis_script script_claim = {
     "local now = now_ms()\n"
     "local answer = { call('GET', ns..':epoch') or '', 0 }\n"
     "local expired = call('ZRANGEBYSCORE', lease_key, '-inf', now, 'LIMIT', 0, 100)\n"
+    "local ahead = '('..now + 10000\n"
+    "for _, id in ipairs(call('ZRANGEBYSCORE', lease_key, ahead, '+inf', 'LIMIT', 0, 100)) do\n"
+    "  expired[#expired + 1] = id\n"
+    "end\n"
     "local back = {}\n"
     "if #expired > 0 then\n"
     "  call('SCARD', queues_key)\n"
@@ -113,11 +118,12 @@ struct redis_script script_claim = {
     "end\n"
     "call('HLEN', claimed_key) call('HLEN', starts_key)\n"
     "local skip = skip_key(ARGV[4])\n"
-    "local skips = call('ZCOUNT', skip, now, '+inf') > 0\n"
+    "local skips = call('ZCOUNT', skip, now, now + 4000) > 0\n"
     "local paused = call('SCARD', ns..':paused') > 0\n"
     "for i = 5, #ARGV do call('ZCARD', queue_key(ARGV[i])) end\n"
     "local runners = ns..':runners'..(base_of(ARGV[5]) == ARGV[5] and '' or isolated)\n"
     "call('ZREMRANGEBYSCORE', runners, '-inf', now - 5000)\n"
+    "call('ZREMRANGEBYSCORE', runners, '('..now, '+inf')\n"
     "call('ZADD', runners, now, ARGV[1])\n"
     "local live = call('ZCARD', runners)\n"
     "put_back(back)\n"
@@ -129,7 +135,8 @@ struct redis_script script_claim = {
     "    local page = call('ZRANGE', key, at, at + 99, 'WITHSCORES')\n"
     "    for n = 1, #page, 2 do\n"
     "      local until_ms = call('ZSCORE', skip, page[n])\n"
-    "      if #ids < most and not (until_ms and tonumber(until_ms) >= now) then\n"
+    "      local left = until_ms and tonumber(until_ms) - now\n"
+    "      if #ids < most and not (left and left >= 0 and left <= 4000) then\n"
     "        ids[#ids + 1] = page[n]\n"
     "        taken[#taken + 1] = page[n] taken[#taken + 1] = page[n + 1]\n"
     "      end\n"
@@ -218,25 +225,35 @@ struct redis_script script_settle = {
                     "return 0\n",
 };
 
-/* (id, queue)... */
+/* (id, starts, score, queue)... What is newer stays: of one task the later hint has the higher
+ * score, since its priority never changes. */
 struct redis_script script_forget = {
     .name = "forget",
     .text = PRELUDE
-    "call('HLEN', claimed_key) call('ZCARD', lease_key) call('HLEN', starts_key)\n"
-    "local ids, seen = {}, {}\n"
-    "for i = 1, #ARGV, 2 do\n"
-    "  ids[#ids + 1] = ARGV[i]\n"
-    "  local queue = ARGV[i + 1]\n"
-    "  if not seen[queue] then\n"
-    "    call('ZCARD', queue_key(queue)) call('ZCARD', queue_key(twin_of(queue)))\n"
-    "    seen[queue] = true\n"
+    "call('ZCARD', lease_key)\n"
+    "local ids = {}\n"
+    "for i = 1, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end\n"
+    "local had = call('HMGET', starts_key, unpack(ids))\n"
+    "local held = call('HMGET', claimed_key, unpack(ids))\n"
+    "local freed, gone, places = {}, {}, {}\n"
+    "for n, id in ipairs(ids) do\n"
+    "  local at = n * 4 - 3\n"
+    "  local most, queue = tonumber(ARGV[at + 2]), ARGV[at + 3]\n"
+    "  local stays = tonumber(had[n] or 0) > tonumber(ARGV[at + 1])\n"
+    "  local function is_old(score)\n"
+    "    if score and tonumber(score) > most then stays = true end\n"
+    "    return score and not stays\n"
     "  end\n"
+    "  for _, key in ipairs({ queue_key(queue), queue_key(twin_of(queue)) }) do\n"
+    "    if is_old(call('ZSCORE', key, id)) then places[#places + 1] = { key, id } end\n"
+    "  end\n"
+    "  if is_old(held[n] and (string.match(held[n], '^([^:]+):', 17) or 0)) then\n"
+    "    freed[#freed + 1] = id\n"
+    "  end\n"
+    "  if not stays then gone[#gone + 1] = id end\n"
     "end\n"
-    "run('HDEL', claimed_key, ids) run('ZREM', lease_key, ids) run('HDEL', starts_key, ids)\n"
-    "for i = 1, #ARGV, 2 do\n"
-    "  call('ZREM', queue_key(ARGV[i + 1]), ARGV[i])\n"
-    "  call('ZREM', queue_key(twin_of(ARGV[i + 1])), ARGV[i])\n"
-    "end\n"
+    "run('HDEL', claimed_key, freed) run('ZREM', lease_key, freed) run('HDEL', starts_key, gone)\n"
+    "for _, place in ipairs(places) do call('ZREM', place[1], place[2]) end\n"
     "return 0\n",
 };
 

@@ -106,42 +106,31 @@ static void tell_sandbox(struct doctor *doctor)
         doctor_tell(doctor, "sandbox", FINDING_OK, NULL, "bubblewrap works");
 }
 
-/* Root keeps its user namespace: there the uid is dropped inside. */
 static bool try_sandbox(struct app *app, struct sandbox *sandbox, struct err *err)
 {
-    static const char *const as_root[] = { "bwrap",
-                                           "--unshare-pid",
-                                           "--unshare-net",
-                                           "--unshare-ipc",
-                                           "--unshare-uts",
-                                           "--ro-bind",
-                                           "/",
-                                           "/",
-                                           "--proc",
-                                           "/proc",
-                                           "--",
-                                           "true",
-                                           NULL };
-    static const char *const as_user[] = { "bwrap",
-                                           "--unshare-user",
-                                           "--unshare-pid",
-                                           "--unshare-net",
-                                           "--unshare-ipc",
-                                           "--unshare-uts",
-                                           "--disable-userns",
-                                           "--ro-bind",
-                                           "/",
-                                           "/",
-                                           "--proc",
-                                           "/proc",
-                                           "--",
-                                           "true",
-                                           NULL };
+    const char *argv[] = { "bwrap",
+                           "--unshare-user",
+                           "--disable-userns",
+                           "--unshare-pid",
+                           "--unshare-net",
+                           "--unshare-ipc",
+                           "--unshare-uts",
+                           "--ro-bind",
+                           "/",
+                           "/",
+                           "--proc",
+                           "/proc",
+                           "--",
+                           "true",
+                           NULL };
+    /* Root keeps its user namespace: there the uid is dropped inside. */
+    const char **for_root = argv + 2;
+    if (geteuid() == 0) for_root[0] = argv[0];
     int ends[2];
     struct proc *proc;
     if (pipe2(ends, O_CLOEXEC) != 0) return err_set(err, ERR_IO, "pipe: %s", strerror(errno));
     struct proc_options options = PROC_OPTIONS;
-    options.argv = geteuid() == 0 ? as_root : as_user;
+    options.argv = geteuid() == 0 ? for_root : argv;
     options.fds = (const int[]){ -1, -1, ends[1] };
     options.fd_count = 3;
     proc_init(&app->loop, false);

@@ -19,8 +19,6 @@ static int write_error;
 
 static void put(const char *text, size_t len);
 static void flush(void);
-static uint32_t take_character(const char **at, const char *end);
-static bool is_control(uint32_t character);
 static size_t width_of(uint32_t character);
 static void print_note(const char *prefix, const char *fmt, va_list args);
 
@@ -31,11 +29,11 @@ void output_add_clean(struct buf *out, const char *text, size_t len, bool multil
     const char *at = buf_text(&valid), *end = at + valid.len;
     while (at < end) {
         const char *start = at;
-        uint32_t character = take_character(&at, end);
+        uint32_t character = utf8_take(&at, end);
         bool is_layout = character == '\n' || character == '\t';
         if (is_layout && !multiline)
             buf_add_char(out, ' ');
-        else if (is_layout || !is_control(character))
+        else if (is_layout || !utf8_is_control(character))
             buf_add(out, start, (size_t)(at - start));
         else
             buf_add_text(out, "\xEF\xBF\xBD");
@@ -47,7 +45,7 @@ size_t output_columns(const char *text, size_t len)
 {
     size_t columns = 0;
     for (const char *at = text, *end = text + len; at < end;)
-        columns += width_of(take_character(&at, end));
+        columns += width_of(utf8_take(&at, end));
     return columns;
 }
 
@@ -55,7 +53,7 @@ size_t output_fit(const char *text, size_t len, size_t columns)
 {
     const char *at = text, *end = text + len, *fits = text;
     for (size_t used = 0; at < end; fits = at) {
-        used += width_of(take_character(&at, end));
+        used += width_of(utf8_take(&at, end));
         if (used > columns) break;
     }
     return (size_t)(fits - text);
@@ -84,8 +82,8 @@ void output_add_escaped(struct buf *out, const char *json, size_t len)
 {
     for (const char *at = json, *end = json + len; at < end;) {
         const char *start = at;
-        uint32_t character = take_character(&at, end);
-        if (character >= 0x7F && is_control(character))
+        uint32_t character = utf8_take(&at, end);
+        if (character >= 0x7F && utf8_is_control(character))
             buf_addf(out, "\\u%04x", (unsigned)character);
         else
             buf_add(out, start, (size_t)(at - start));
@@ -220,21 +218,6 @@ void output_add_local_time(struct buf *out, int64_t wall_us)
     buf_add_text(out, text);
 }
 
-/* One character of valid UTF-8. */
-static uint32_t take_character(const char **at, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)*at;
-    size_t len = utf8_sequence_len(*at, (size_t)(end - *at));
-    *at += len ? len : 1;
-    switch (len) {
-    case 2: return (s[0] & 0x1Fu) << 6 | (s[1] & 0x3Fu);
-    case 3: return (s[0] & 0x0Fu) << 12 | (s[1] & 0x3Fu) << 6 | (s[2] & 0x3Fu);
-    case 4:
-        return (s[0] & 0x07u) << 18 | (s[1] & 0x3Fu) << 12 | (s[2] & 0x3Fu) << 6 | (s[3] & 0x3Fu);
-    default: return s[0];
-    }
-}
-
 struct range {
     uint32_t first, last;
 };
@@ -244,15 +227,6 @@ static bool is_within(const struct range *ranges, size_t count, uint32_t charact
     for (size_t i = 0; i < count; i++)
         if (character >= ranges[i].first && character <= ranges[i].last) return true;
     return false;
-}
-
-/* C0, DEL, C1, line separators, and what turns the direction of writing. */
-static bool is_control(uint32_t character)
-{
-    static const struct range controls[] = {
-        { 0, 0x1F }, { 0x7F, 0x9F }, { 0x200E, 0x200F }, { 0x2028, 0x202E }, { 0x2066, 0x2069 }
-    };
-    return is_within(controls, sizeof controls / sizeof *controls, character);
 }
 
 static size_t width_of(uint32_t character)

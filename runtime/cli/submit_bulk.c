@@ -269,7 +269,7 @@ static void line_begin(struct bulk *bulk, const char *text, size_t len)
     bulk->in_flight++;
     bulk->bytes += len;
     bool good = len <= bulk->line_max || err_set(&err, ERR_TOO_LARGE, "the line is too long");
-    good = good && params_parse(text, len, "the line", &body, &err);
+    good = good && params_parse_body(text, len, "the line", &body, &err);
     if (good && !json_is_object(body)) good = err_set(&err, ERR_INPUT, "it is no JSON object");
     if (good)
         box = check(bulk, line, body);

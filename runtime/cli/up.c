@@ -1,8 +1,11 @@
 /* up.c: everything on this machine: private Redis and Postgres (unless configured), the schema, a
- * worker, in the foreground.
+ * worker, the REST API, in the foreground.
  *
- *   place -> servers -> run.json -> schema -> worker -> [signal or somebody ends] -> worker drains
- * -> Postgres, Redis end The start reads downwards; afterwards one state, `leaving`, and what is
+ *   place -> servers -> run.json -> schema -> worker, API -> [signal or somebody ends] -> both
+ * drain
+ * -> Postgres, Redis end
+ *
+ * The start reads downwards; afterwards one state, `leaving`, and what is
  * still running decide. Ctrl-C reaches only this process (the others have sessions of their own),
  * so the order of the end is ours; a second one hurries the worker. */
 #include <errno.h>
@@ -27,7 +30,8 @@
 struct up {
     struct app *app;
     struct place place;
-    struct proc *redis, *postgres, *worker;
+    struct proc *redis, *postgres, *worker, *serve;
+    const char *port; /* of the API */
     bool has_place, leaving, had_terminal;
     int status;
     uv_signal_t signals[3];
@@ -41,25 +45,32 @@ static bool goes_on(const struct up *up, struct err *err);
 static bool make_schema(struct up *up, struct err *err);
 static bool open_ledger(struct up *up, struct err *err);
 static bool start_worker(struct up *up, struct err *err);
+static bool start_serve(struct up *up, struct err *err);
+static bool start_part(struct up *up, const char **argv, struct proc **out, struct err *err);
 static void watch_signals(struct up *up);
 static void say_what_runs(const struct up *up);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_end(void *arg, struct proc *proc, struct proc_exit how);
 static void leave(struct up *up);
 
-static const struct cli_option options[] = { { 0 } };
+static const struct cli_option options[] = {
+    { "port", "P", "of the REST API on 127.0.0.1; 0: any that is free; default: CTUTOR_LISTEN",
+      false },
+    { 0 }
+};
 
 const struct command command_up = {
     .name = "up",
-    .usage = "",
-    .summary = "everything on this machine: private Redis and Postgres, schema, worker",
+    .usage = "[--port P]",
+    .summary = "everything on this machine: private Redis and Postgres, worker, REST API",
     .details =
         "Servers are private to this folder: their data lie under .ctutor/ (or where run.json\n"
         "there says), they listen on unix sockets only, and commands in this folder and below\n"
         "find them. A Redis or Postgres that is configured is used instead. Ctrl-C stops all;\n"
         "the next `up` starts again on the old data.\n\n"
-        "Example:\n"
-        "  ctutor-run up\n",
+        "Examples:\n"
+        "  ctutor-run up\n"
+        "  ctutor-run up --port 8080\n",
     .options = options,
     .run = run,
 };
@@ -68,18 +79,22 @@ static int run(struct app *app, const struct cli_args *args)
 {
     struct up up = { .app = app, .had_terminal = proc_has_terminal() };
     struct err err;
-    if (!cli_expect_words(&command_up, args, 0, 0, &err)) return app_fail(app, &err);
+    int64_t port;
+    if (!cli_expect_words(&command_up, args, 0, 0, &err) ||
+        !cli_int(args, "port", 0, 65535, &port, &err))
+        return app_fail(app, &err);
+    up.port = cli_value(args, "port");
     signal(SIGPIPE, SIG_IGN);
     proc_init(&app->loop, true);
     watch_signals(&up);
     if (start_servers(&up, &err) && goes_on(&up, &err) && make_schema(&up, &err) &&
-        goes_on(&up, &err) && start_worker(&up, &err)) {
+        goes_on(&up, &err) && start_worker(&up, &err) && start_serve(&up, &err)) {
         say_what_runs(&up);
     } else {
         if (up.status == 0) up.status = app_fail(app, &err); /* else on_end has told it */
         leave(&up);
     }
-    while (up.redis || up.postgres || up.worker) loop_turn(&app->loop, true);
+    while (up.redis || up.postgres || up.worker || up.serve) loop_turn(&app->loop, true);
     if (up.has_place) output_note("everything is stopped; the data are kept in %s", up.place.base);
     for (size_t i = 0; i < up.signal_count; i++) uv_close((uv_handle_t *)&up.signals[i], NULL);
     loop_turn(&app->loop, false);
@@ -153,21 +168,37 @@ static bool open_ledger(struct up *up, struct err *err)
 
 static bool start_worker(struct up *up, struct err *err)
 {
+    bool chosen = config_origin(up->app->config, SET_QUEUES) != ORIGIN_DEFAULT;
+    const char *argv[] = { NULL, "worker", "start", chosen ? NULL : "--queues", UP_QUEUES, NULL };
+    return start_part(up, argv, &up->worker, err);
+}
+
+static bool start_serve(struct up *up, struct err *err)
+{
+    char *listen = up->port ? xasprintf("127.0.0.1:%s", up->port) : NULL;
+    const char *argv[] = { NULL, "serve", listen ? "--listen" : NULL, listen, NULL };
+    bool good = start_part(up, argv, &up->serve, err);
+    free(listen);
+    return good;
+}
+
+/* One of our own commands; argv[0] is ours to fill in. */
+static bool start_part(struct up *up, const char **argv, struct proc **out, struct err *err)
+{
     char self[PATH_MAX] = "";
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) {
         return err_set(err, ERR_IO, "/proc/self/exe: %s", strerror(errno));
     }
-    bool chosen = config_origin(up->app->config, SET_QUEUES) != ORIGIN_DEFAULT;
-    const char *argv[] = { self, "worker", "start", chosen ? NULL : "--queues", UP_QUEUES, NULL };
+    argv[0] = self;
     int fds[] = { -1, STDOUT_FILENO, STDERR_FILENO };
-    struct proc_options worker = PROC_OPTIONS;
-    worker.argv = argv;
-    worker.env = (const char *const *)
+    struct proc_options part = PROC_OPTIONS;
+    part.argv = argv;
+    part.env = (const char *const *)
         environ; /* the user's own; the passwords of private servers lie in files */
-    worker.fds = fds;
-    worker.fd_count = COUNT_OF(fds);
-    worker.death_signal = SIGKILL; /* its stores end with us too: there is nothing to drain into */
-    return proc_start(&worker, on_end, up, &up->worker, err);
+    part.fds = fds;
+    part.fd_count = COUNT_OF(fds);
+    part.death_signal = SIGKILL; /* its stores end with us too: there is nothing to drain into */
+    return proc_start(&part, on_end, up, out, err);
 }
 
 static void say_what_runs(const struct up *up)
@@ -178,6 +209,7 @@ static void say_what_runs(const struct up *up)
     output_note("Postgres  %s%s", postgres, up->postgres ? "" : " (configured)");
     output_note("worker    pid %d, tasks from %s", (int)proc_pid(up->worker),
                 config_text(up->app->config, SET_TASKS_DIR));
+    output_note("REST API  pid %d, its address follows", (int)proc_pid(up->serve));
     output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another "
                 "terminal, this folder)");
     output_note("Ctrl-C stops everything, the data are kept");
@@ -205,18 +237,18 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     if (up->leaving && up->worker) proc_signal(up->worker, SIGTERM);
+    if (up->leaving && up->serve) proc_signal(up->serve, SIGTERM);
     leave(up);
 }
 
-/* Ends what may end now: the worker first, then the servers it needs. */
+/* Ends what may end now: worker and API first, then the servers they need. */
 static void leave(struct up *up)
 {
     bool first = !up->leaving;
     up->leaving = true;
-    if (up->worker) {
-        if (first) proc_signal(up->worker, SIGTERM);
-        return;
-    }
+    if (first && up->worker) proc_signal(up->worker, SIGTERM);
+    if (first && up->serve) proc_signal(up->serve, SIGTERM);
+    if (up->worker || up->serve) return;
     if (up->postgres) proc_signal(up->postgres, SIGINT);
     if (up->redis) proc_signal(up->redis, SIGTERM);
 }
@@ -224,19 +256,24 @@ static void leave(struct up *up)
 static void on_end(void *arg, struct proc *proc, struct proc_exit how)
 {
     struct up *up = arg;
-    const char *name = proc == up->worker ? "the worker" : proc == up->redis ? "Redis" : "Postgres";
-    struct proc **slot = proc == up->worker  ? &up->worker
-                         : proc == up->redis ? &up->redis
-                                             : &up->postgres;
-    *slot = NULL;
-    bool was_asked = slot == &up->worker && !how.signal && how.code == 0; /* worker stop */
-    if (!up->leaving && was_asked) {
-        output_note("the worker was stopped: stopping everything");
+    const struct {
+        struct proc **slot;
+        const char *name;
+    } parts[] = { { &up->worker, "the worker" },
+                  { &up->serve, "the REST API" },
+                  { &up->redis, "Redis" },
+                  { &up->postgres, "Postgres" } };
+    size_t which = 0;
+    while (*parts[which].slot != proc) which++;
+    *parts[which].slot = NULL;
+    bool is_ours = which < 2; /* it may have been asked to end: worker stop */
+    if (!up->leaving && is_ours && !how.signal && how.code == 0) {
+        output_note("%s was stopped: stopping everything", parts[which].name);
     } else if (!up->leaving) {
-        output_note("%s ended by itself (%s %d): stopping everything%s%s", name,
+        output_note("%s ended by itself (%s %d): stopping everything%s%s", parts[which].name,
                     how.signal ? "signal" : "status", how.signal ? how.signal : how.code,
                     up->has_place ? "; logs are in " : "", up->has_place ? up->place.ctutor : "");
-        up->status = slot == &up->worker && how.code > 0 ? how.code : 1;
+        up->status = is_ours && how.code > 0 ? how.code : 1;
     }
-    if (slot == &up->worker || !up->leaving) leave(up);
+    if (is_ours || !up->leaving) leave(up);
 }

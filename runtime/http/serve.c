@@ -83,7 +83,8 @@ static bool prepare(struct serve *serve, struct err *err)
         .max_waiting = config_int(api->config, SET_MAX_WAITING),
         .result_ttl_us = config_duration_us(api->config, SET_RESULT_TTL),
     };
-    serve->keeper = keeper_new(&serve->loop, serve->keeper_ledger, api->broker, &keeper);
+    serve->keeper =
+        keeper_new(&serve->loop, api->ledger, serve->keeper_ledger, api->broker, &keeper);
     api->submitter = submitter_new(&serve->loop, api->inserts, api->broker);
     api->entries = entries_new(api->ledger);
     api->served = served_new(api->ledger);

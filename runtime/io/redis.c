@@ -140,10 +140,6 @@ void redis_script(struct redis *redis, struct redis_script *script, size_t key_c
                   const struct redis_command *keys_and_args, redis_done_fn *done, void *arg)
 {
     struct redis_call *call = redis_call_new_script(script, key_count, keys_and_args, done, arg);
-    if (fault_send(script->name)) {
-        end_call(redis, call, REDIS_LOST);
-        return;
-    }
     start_call(redis, call, keys_and_args->wait_for_connection);
 }
 
@@ -172,7 +168,7 @@ static void take_answer(struct redis *redis, const struct redis_answer *answer)
     struct list *node = list_pop_front(&redis->flight);
     struct redis_call *call = container_of(node, struct redis_call, node);
     struct err err;
-    if (!answer->is_error && call->script && fault_done(call->script->name)) {
+    if (!answer->is_error && call->verb && fault_done(call->verb)) {
         list_push_front(&redis->flight, &call->node);
         redis_drop_because(redis, "the fault that was ordered");
         return;
@@ -342,6 +338,10 @@ void redis_drop_because(struct redis *redis, const char *why)
 static void start_call(struct redis *redis, struct redis_call *call, bool may_wait)
 {
     assert(redis->channel_count == 0);
+    if (call->verb && fault_send(call->verb)) {
+        end_call(redis, call, REDIS_LOST);
+        return;
+    }
     if (redis->state == REDIS_UP) {
         redis_to_wire(redis, call);
     } else if (may_wait && redis->state != REDIS_CLOSED) {

@@ -58,6 +58,7 @@ struct redis_command {
     const size_t *argv_len;   /* NULL: all are C strings */
     int64_t deadline_us;      /* 0: 5 s */
     bool wait_for_connection; /* queue it until connected, within the deadline */
+    const char *verb;         /* names its fault points; NULL: it has none */
 };
 void redis_send(struct redis *redis, const struct redis_command *command, redis_done_fn *done,
                 void *arg);

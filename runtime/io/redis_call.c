@@ -42,6 +42,7 @@ struct redis_call *redis_call_new_script(struct redis_script *script, size_t key
     struct redis_call *call = call_new(keys_and_args, done, arg);
     if (!script->sha[0]) redis_sha1_hex(script->text, strlen(script->text), script->sha);
     call->script = script;
+    call->verb = script->name;
     call->shared_at = redis_command_evalsha(&call->bytes, script, key_count, keys_and_args);
     return call;
 }
@@ -54,6 +55,7 @@ static struct redis_call *call_new(const struct redis_command *command, redis_do
     call->done = done;
     call->arg = arg;
     call->argc = command->argc;
+    call->verb = command->verb;
     call->deadline_us =
         clock_boot_us() + (command->deadline_us > 0 ? command->deadline_us : DEADLINE_US);
     return call;

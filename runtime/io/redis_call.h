@@ -14,6 +14,7 @@ struct redis_call {
     int64_t deadline_us;         /* on the boot clock */
     struct buf bytes;            /* until sent; of a script until answered */
     struct redis_script *script; /* or NULL */
+    const char *verb;            /* or NULL: see base/fault.h */
     size_t shared_at;            /* see redis_command_evalsha; 0 once sent as EVAL */
     size_t argc;
     enum redis_end end;

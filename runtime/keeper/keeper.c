@@ -24,12 +24,14 @@
 #define UNKNOWN_US    30000000
 #define HOUR_US       (3600 * INT64_C(1000000))
 #define RECENT_US     15000000 /* rows whose submit or settle may have died before the push */
+#define STEP_US       500000   /* less is the time that an answer takes */
 #define GIVE_THEM_US  1000000  /* time for the submitter to push its hint itself */
 #define PAGES_A_ROUND 20
 #define ALL_PAGES     INT32_MAX
 
 static void on_tick(struct timer *timer);
 static void on_beat(void *arg, const struct keeper_state *state, const struct err *err);
+static void follow_clock(struct keeper *keeper, int64_t now_us);
 static void watch_leader(struct keeper *keeper, const struct keeper_state *state);
 static void lead(struct keeper *keeper);
 static void duties(struct keeper *keeper);
@@ -56,22 +58,21 @@ static void on_due_done(struct walk *walk, bool ok, bool exhausted);
 static void on_due_closed(struct timer *timer);
 static void on_tick_closed(struct timer *timer);
 
-struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
-                          const struct keeper_options *options)
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct ledger *scans,
+                          struct broker *broker, const struct keeper_options *options)
 {
     struct keeper *keeper = xcalloc(1, sizeof *keeper);
     keeper->loop = loop;
     keeper->ledger = ledger;
+    keeper->scans = scans;
     keeper->broker = broker;
     keeper->options = *options;
     keeper->seen_counter = -1;
     keeper->look_from_us = INT64_MAX;
-    keeper->due_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_due_done };
-    keeper->full_walk = (struct walk){ .keeper = keeper, .kind = WALK_PUSH, .done = on_full_done };
-    keeper->absent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_absent_done };
-    keeper->recent_walk =
-        (struct walk){ .keeper = keeper, .kind = WALK_ABSENT, .done = on_recent_done };
+    keeper->due_walk = (struct walk){ keeper, ledger, WALK_PUSH, .done = on_due_done };
+    keeper->full_walk = (struct walk){ keeper, scans, WALK_PUSH, .done = on_full_done };
+    keeper->absent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_absent_done };
+    keeper->recent_walk = (struct walk){ keeper, ledger, WALK_ABSENT, .done = on_recent_done };
     timer_init(loop, &keeper->tick, on_tick);
     timer_init(loop, &keeper->due, on_due_timer);
     timer_start(&keeper->tick, 0);
@@ -110,10 +111,10 @@ void keeper_free(struct keeper *keeper)
 
 bool keeper_leads(const struct keeper *keeper) { return keeper->leads; }
 
-/* Postgres' clock, as far as the last page told. */
+/* Postgres' clock, as far as the last page told: by a clock of mine that nobody sets. */
 static int64_t ledger_now_us(const struct keeper *keeper)
 {
-    return clock_wall_us() + keeper->skew_us;
+    return clock_boot_us() + keeper->skew_us;
 }
 
 /* ---- election ---- */
@@ -146,7 +147,17 @@ static void on_beat(void *arg, const struct keeper_state *state, const struct er
         return;
     }
     if (!keeper->leads) lead(keeper);
+    follow_clock(keeper, state->now_us);
     duties(keeper);
+}
+
+/* When Postgres' clock was set, what waits may be due. */
+static void follow_clock(struct keeper *keeper, int64_t now_us)
+{
+    int64_t step_us = now_us - ledger_now_us(keeper);
+    if (step_us > -STEP_US && step_us < STEP_US) return;
+    keeper->skew_us += step_us;
+    keeper_wake(keeper, 0);
 }
 
 static void watch_leader(struct keeper *keeper, const struct keeper_state *state)
@@ -244,6 +255,7 @@ static void on_epoch_begun(void *arg, const struct err *err)
         keeper->reconciling = false;
         return;
     }
+    ledger_paused(keeper->ledger, on_paused, keeper); /* before the hints that it holds back */
     keeper->full_priority = 10;
     reconcile_next(keeper);
 }
@@ -290,7 +302,7 @@ static void tell_reconciled(struct keeper *keeper)
 
 static void round_of_duties(struct keeper *keeper)
 {
-    ledger_sweep(keeper->ledger, on_swept, keeper);
+    ledger_sweep(keeper->scans, on_swept, keeper);
     look_for_unknown(keeper);
     if (!broker_is_up(keeper->broker)) return;
     ledger_paused(keeper->ledger, on_paused, keeper);
@@ -313,7 +325,7 @@ static void look_for_unknown(struct keeper *keeper)
     if (now_us - keeper->unknown_us < every_us) return;
     keeper->unknown_us = now_us;
     keeper->unknown_took_us = 0;
-    ledger_unknown(keeper->ledger, keeper->options.unknown_grace_us, keeper->options.max_waiting,
+    ledger_unknown(keeper->scans, keeper->options.unknown_grace_us, keeper->options.max_waiting,
                    on_unknown, keeper);
 }
 
@@ -373,9 +385,9 @@ static void on_recent_done(struct walk *walk, bool ok, bool exhausted)
 
 static void hour_of_duties(struct keeper *keeper)
 {
-    ledger_partitions(keeper->ledger, on_partitions, keeper);
+    ledger_partitions(keeper->scans, on_partitions, keeper);
     if (keeper->options.result_ttl_us >= 0) {
-        ledger_prune(keeper->ledger, keeper->options.result_ttl_us, false, on_pruned, keeper);
+        ledger_prune(keeper->scans, keeper->options.result_ttl_us, false, on_pruned, keeper);
     }
 }
 
@@ -425,6 +437,7 @@ static void on_due_timer(struct timer *timer)
     keeper->look_from_us = INT64_MAX;
     cursor->priority = -1;
     cursor->delayed_only = true;
+    keeper->due_from = *cursor;
     keeper->due_walk.pages_left = ALL_PAGES;
     walk_start(&keeper->due_walk);
 }
@@ -432,12 +445,15 @@ static void on_due_timer(struct timer *timer)
 static void on_due_done(struct walk *walk, bool ok, bool exhausted)
 {
     struct keeper *keeper = walk->keeper;
-    (void)exhausted;
+    int64_t seen_us = walk->now_us - RECENT_US; /* what commits late has its wake, as above */
     if (!ok) {
-        walk->cursor = (struct due_cursor){ 0 }; /* its last page was read, not pushed */
+        walk->cursor = keeper->due_from; /* its last page was read, not pushed */
         timer_start(&keeper->due, TICK_US);
         return;
     }
+    /* Else all that waits and is not for this walk would be read again at each. */
+    if (exhausted && walk->cursor.run_at_us < seen_us)
+        walk->cursor = (struct due_cursor){ .run_at_us = seen_us };
     if (keeper->look_again) {
         keeper->look_again = false;
         timer_start(&keeper->due, 0);

@@ -26,10 +26,11 @@ struct keeper_options {
                                       leads); once; may be NULL */
 };
 
-/* The ledger connection is the keeper's own (its statements may be long); the broker is shared.
- * Both borrowed. */
-struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct broker *broker,
-                          const struct keeper_options *options);
+/* Two connections to the ledger: what must be prompt (election, heartbeats, what becomes due) never
+ * waits for what may read all that waits. Only short statements go over `ledger`, which may be
+ * shared with those of others; `scans` is the keeper's own. The broker is shared. All borrowed. */
+struct keeper *keeper_new(struct loop *loop, struct ledger *ledger, struct ledger *scans,
+                          struct broker *broker, const struct keeper_options *options);
 /* Resigns if it leads; does nothing from then on. Then free the stores, then the keeper: nothing
  * may be in flight. */
 void keeper_stop(struct keeper *keeper);

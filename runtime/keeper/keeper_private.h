@@ -10,6 +10,7 @@ struct keeper;
 enum walk_kind { WALK_PUSH, WALK_ABSENT };
 struct walk {
     struct keeper *keeper;
+    struct ledger *ledger; /* that it reads over */
     enum walk_kind kind;
     struct due_cursor cursor;
     int32_t pages_left;
@@ -42,7 +43,7 @@ void pulse_close(struct pulse *pulse);
 
 struct keeper {
     struct loop *loop;
-    struct ledger *ledger;
+    struct ledger *ledger, *scans;
     struct broker *broker;
     struct keeper_options options;
     struct timer tick; /* once a second: election, epoch, pulse, rounds */
@@ -50,7 +51,7 @@ struct keeper {
     bool beating, leads, told;
     bool closing, closed, freed;         /* stopped; timers gone; given up by its owner */
     int64_t seen_counter, seen_since_us; /* of the leader that is not me; -1: none was seen */
-    int64_t skew_us;                     /* Postgres' clock less mine */
+    int64_t skew_us;                     /* Postgres' clock less my boot clock */
     char epoch[IDENT_TEXT_SIZE];         /* mine, once everything was pushed under it */
     char next_epoch[IDENT_TEXT_SIZE];    /* of the full reconcile */
     bool epoch_asked, reconciling;
@@ -58,9 +59,10 @@ struct keeper {
     bool broker_was_up;                    /* at the last beat as leader */
     int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
-    int32_t full_priority; /* of the full reconcile: 10 down to 0 */
-    bool look_again;       /* a wake came while the due walk ran */
-    int64_t look_from_us;  /* rows may have appeared from here on, behind the due walk's cursor */
+    int32_t full_priority;      /* of the full reconcile: 10 down to 0 */
+    struct due_cursor due_from; /* where the due walk began */
+    bool look_again;            /* a wake came while the due walk ran */
+    int64_t look_from_us; /* rows may have appeared from here on, behind the due walk's cursor */
     struct pulse pulse;
 };
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints);

@@ -37,7 +37,7 @@ static void advance(struct walk *walk)
     if (walk->keeper->closing || walk->pages_left <= 0) walk->over = true;
     if (!walk->over) {
         walk->in_hand = true;
-        ledger_due(walk->keeper->ledger, &walk->cursor, PAGE, on_page, walk);
+        ledger_due(walk->ledger, &walk->cursor, PAGE, on_page, walk);
     } else if (!walk->in_push) {
         forget_page(walk);
         walk->running = false;
@@ -55,7 +55,7 @@ static void on_page(void *arg, const struct ledger_hints *hints, const struct er
     }
     walk->next_run_at_us = hints->next_run_at_us;
     walk->now_us = hints->now_us;
-    walk->keeper->skew_us = hints->now_us - clock_wall_us();
+    walk->keeper->skew_us = hints->now_us - clock_boot_us();
     if (!hints->count) {
         walk->over = walk->exhausted = true;
         advance(walk);

@@ -5,7 +5,8 @@
  * a cancel that was written meanwhile turns every other end into REVOKED. It costs half as much
  * again, so a mixed batch is sent in two parts.
  * Items whose row is not there are looked up by claim in what earlier, unanswered tries may have
- * written; what somebody else wrote about the same claim (a release, a death) does not count. */
+ * written; what somebody else wrote about the same claim (a death) does not count: it tells another
+ * error. */
 #include <stdlib.h>
 
 #include "ledger/call.h"
@@ -56,7 +57,9 @@ static void put_finishes(struct pg_params *params, const struct finish *items, s
     "l.error::jsonb || jsonb_build_object('attempt', l.starts, 'at', time_word(now()))"
 /* A release of what may never run twice is its end. */
 #define IS_GIVEN_UP "l.became = 4 AND l.ended = 'released'"
-#define ME "(SELECT w.name FROM workers w WHERE w.incarnation = $1)"
+/* What others end under my claim has the same status at times, never the error that I told. */
+#define IS_TOLD(row) "(f.error IS NULL OR " row ".error @> f.error::jsonb)"
+#define ME           "(SELECT w.name FROM workers w WHERE w.incarnation = $1)"
 
 static const struct pg_statement FINISH_SUCCESS = {
     "finish_success",
@@ -71,8 +74,8 @@ static const struct pg_statement FINISH_SUCCESS = {
     "  " LAST_PERCENT("d") ", d.run_at, d.started_at, clock_timestamp(), d.cancel_at,"
     "  " LAST_PROGRESS("d") ", " ME ", d.version, " LAST_METADATA("d") " FROM d), "
     "k AS ("
-    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
-    " SELECT d.id, d.round, d.starts, d.hook, d.name, $1 FROM d WHERE d.hook IS NOT NULL) "
+    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner, claim)"
+    " SELECT d.id, d.round, d.starts, d.hook, d.name, $1, d.claim_id FROM d WHERE d.hook IS NOT NULL) "
     "SELECT d.n::int4, 3, NULL::uuid, 0, 0, 0::int8, NULL::text, false FROM d"
 };
 static const struct pg_statement FINISH = {
@@ -113,10 +116,10 @@ static const struct pg_statement FINISH = {
     " SELECT l.id, l.starts, l.round, l.claim_id, l.ended, l.started_at, clock_timestamp(), " ME ","
     "  l.version, " TOLD_ERROR " FROM l WHERE l.became < 3), "
     "k AS ("
-    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner)"
-    " SELECT l.id, l.round, l.starts, l.hook, l.name, $1 FROM l WHERE l.hook IS NOT NULL"
+    " INSERT INTO hooks_owed (id, round, attempt, event, name, owner, claim)"
+    " SELECT l.id, l.round, l.starts, l.hook, l.name, $1, l.claim_id FROM l WHERE l.hook IS NOT NULL"
     " UNION ALL"
-    " SELECT l.id, l.round, l.starts, 'failure', l.name, NULL FROM l"
+    " SELECT l.id, l.round, l.starts, 'failure', l.name, NULL, NULL FROM l"
     "  JOIN catalogue c ON c.name = l.name AND c.on_failure WHERE " IS_GIVEN_UP ") "
     "SELECT l.n::int4, l.became, CASE WHEN l.became < 3 THEN l.id END, l.starts,"
     " l.priority::int4, micros(l.run_next), " HINT_QUEUE("l") ", l.run_next <= clock_timestamp() FROM l"
@@ -126,13 +129,13 @@ static const struct pg_statement LOOK = {
     "SELECT f.n::int4, o.status::int4, NULL::uuid, 0, 0, 0::int8, NULL::text, false "
     "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM outcomes o"
     " WHERE o.id = f.id AND o.claim_id = f.claim" ALONE ") o "
-    "WHERE o.status = f.became OR o.status = 5 AND f.became <> 3"
+    "WHERE o.status = f.became AND " IS_TOLD("o") " OR o.status = 5 AND f.became <> 3"
     " OR o.status = 4 AND f.ended = 'released' "
     "UNION ALL "
     "SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at), " HINT_QUEUE("a") ","
     " coalesce(a.run_at <= now(), false) "
     "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM attempts p"
-    "  WHERE p.id = f.id AND p.claim_id = f.claim AND p.ended = f.ended" ALONE ") p"
+    "  WHERE p.id = f.id AND p.claim_id = f.claim AND p.ended = f.ended AND " IS_TOLD("p") ALONE ") p"
     " LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = f.id AND a.starts = p.attempt"
     "  AND a.status IN (0, 2)" ALONE ") a ON true "
     "WHERE f.became < 3"

@@ -7,15 +7,15 @@
 static const struct pg_statement TAKE = {
     "hooks_take",
     "WITH m AS MATERIALIZED ("
-    " SELECT h.* FROM hooks_owed h WHERE h.name = ANY ($2) AND ($4 AND h.owner = $1"
+    " SELECT h.*, gen_random_uuid() AS fresh FROM hooks_owed h WHERE h.name = ANY ($2) AND ($4 AND h.owner = $1"
     "  OR NOT EXISTS (SELECT FROM workers w"
     "   WHERE w.incarnation = h.owner AND w.state = 'alive'))"
     " ORDER BY h.id LIMIT $3 FOR UPDATE OF h SKIP LOCKED), "
     "u AS ("
-    " UPDATE hooks_owed h SET owner = $1 FROM m"
+    " UPDATE hooks_owed h SET owner = $1, claim = m.fresh FROM m"
     " WHERE h.id = m.id AND h.round = m.round AND h.attempt = m.attempt AND h.event = m.event) "
     "SELECT coalesce(json_agg(row_to_json(r)), '[]')::text FROM ("
-    " SELECT m.id, m.attempt, m.event, m.name, t.queue, t.priority,"
+    " SELECT m.id, m.fresh AS claim, m.losses >= " HOOK_LOSSES_MAX " AS is_given_up, m.attempt, m.event, m.name, t.queue, t.priority,"
     "  coalesce(o.failures, a.failures) AS failures, t.retry_max + 1 AS max_attempts,"
     "  micros(t.created_at) AS created_at, t.parameters,"
     "  CASE m.event WHEN 'success' THEN o.result END AS result,"

@@ -17,8 +17,8 @@ static const struct pg_statement BEAT = {
     "WITH u AS ("
     " UPDATE keeper SET holder = $1, counter = counter + 1"
     " WHERE holder = $1 OR holder IS NULL OR counter = $2 RETURNING holder, counter) "
-    "SELECT holder, counter FROM u UNION ALL "
-    "SELECT holder, counter FROM keeper WHERE NOT EXISTS (SELECT FROM u)"
+    "SELECT holder, counter, micros(now()) FROM u UNION ALL "
+    "SELECT holder, counter, micros(now()) FROM keeper WHERE NOT EXISTS (SELECT FROM u)"
 };
 static const struct pg_statement RESIGN = {
     "keeper_resign",
@@ -71,6 +71,7 @@ static void beat_answered(struct call *call, const struct pg_answer *answer)
     if (!answer->err) {
         state.holder = pg_get_uuid(answer->rows, 0, 0);
         state.counter = pg_get_int8(answer->rows, 0, 1);
+        state.now_us = pg_get_int8(answer->rows, 0, 2);
         state.is_me = ident_equal(&state.holder, &keeper->me);
     }
     keeper->done(call->arg, &state, answer->err);
@@ -89,6 +90,7 @@ void ledger_due(struct ledger *ledger, const struct due_cursor *cursor, int32_t 
                 ledger_hints_fn *done, void *arg)
 {
     struct call *call = call_hints(ledger, done, arg);
+    call->deadline_us = SCAN_DEADLINE_US; /* of a priority that is rare */
     pg_int8(&call->params, cursor->run_at_us);
     pg_uuid(&call->params, &cursor->id);
     pg_int4(&call->params, cursor->priority);

@@ -201,9 +201,10 @@ void ledger_finish(struct ledger *ledger, const struct ident *incarnation,
 /* ---- hooks owed ---- */
 /* Takes up to max marks that nobody alive owns and whose task is in names; owner becomes this
  * incarnation. again: an earlier try had no answer and may have taken some, so the incarnation's
- * own count too (those whose hook runs at the moment included: at least once). JSON array
- * [{id, attempt, event, name, queue, priority, failures, max_attempts, created_at, parameters,
- * result, error, round}], times as microseconds. */
+ * own count too (those whose hook runs at the moment included: at least once). A hook that is given
+ * up has cost too many processes: say so and clear the mark. JSON array
+ * [{id, claim, is_given_up, attempt, event, name, queue, priority, failures, max_attempts,
+ * created_at, parameters, result, error, round}], times as microseconds. */
 void ledger_hooks_take(struct ledger *ledger, const struct ident *incarnation,
                        const char *const *names, int32_t max, bool again, ledger_json_fn *done,
                        void *arg);
@@ -254,12 +255,13 @@ void ledger_heartbeat(struct ledger *ledger, const struct heartbeat *beats, size
 /* The supervisor saw this incarnation end (or it leaves by itself: state "gone"): alive -> dead
  * and, in the same transaction, release its rows: bystanders PENDING at once, uncharged; the
  * culprit (zero: none) charged a loss, or a failure of the kind that its process was killed for,
- * after its back-off; budgets used up: FAILURE worker_lost / timeout / memory (+ hook mark without
- * owner). DEATH_TIMEOUT: its name and version run isolated from then on, until another version is
- * published; cancel_at
- * set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost. Repeating it is harmless.
- * seen_heartbeat -1: unconditional; else only if the counter still is that (the keeper). Then, and
- * when its supervisor is dead too (declare that one first), rows count as unwitnessed. */
+ * after its back-off; a hook as the culprit costs its task nothing, and is given up after three
+ * losses or one kill for a cause; budgets used up: FAILURE worker_lost / timeout / memory (+ hook
+ * mark without owner). DEATH_TIMEOUT: its name and version run isolated from then on, until another
+ * version is published; cancel_at set: REVOKED; max_losses = 0: any loss is FAILURE worker_lost.
+ * Repeating it is harmless. seen_heartbeat -1: unconditional; else only if the counter still is
+ * that (the keeper). Then, and when its supervisor is dead too (declare that one first), rows count
+ * as unwitnessed. */
 enum death_cause { DEATH_LOST, DEATH_TIMEOUT, DEATH_MEMORY };
 struct death {
     struct ident incarnation;
@@ -333,7 +335,8 @@ void ledger_workers(struct ledger *ledger, ledger_json_fn *done,
 /* ---- operators ---- */
 /* Each answers a JSON array, one per id in order:
  * {"task_id","status","task_status","message","queue"}; status: cancelled | cancelling | retried |
- * deleted | not_found | refused. Hints to push come along for retry. */
+ * deleted | not_found | refused. Hints come along: of retry those to push, of cancel those to
+ * forget. */
 typedef void ledger_operate_fn(void *arg, const char *json, size_t len,
                                const struct ledger_hints *hints, const struct err *err);
 void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,
@@ -376,6 +379,7 @@ void ledger_control_read(struct ledger *ledger, const struct ident *request, led
 struct keeper_state {
     struct ident holder;
     int64_t counter;
+    int64_t now_us; /* by Postgres' clock */
     bool is_me;
 };
 typedef void ledger_keeper_fn(void *arg, const struct keeper_state *state, const struct err *err);

@@ -12,8 +12,19 @@ static const struct pg_statement RETRY = { "retry", OPERATE("retry_tasks") };
 static const struct pg_statement DELETE = { "delete", OPERATE("delete_tasks") };
 static const struct pg_statement PAUSE = {
     "pause",
-    "INSERT INTO queues (name, paused) VALUES ($1, $2)"
-    " ON CONFLICT (name) DO UPDATE SET paused = excluded.paused RETURNING 1::int8"
+    "INSERT INTO queues (name, paused) VALUES ($1, true)"
+    " ON CONFLICT (name) DO UPDATE SET paused = true RETURNING 1::int8"
+};
+/* A queue that nothing else is known of was never one. */
+static const struct pg_statement RESUME = {
+    "resume",
+    "WITH d AS ("
+    " DELETE FROM queues q WHERE q.name = $1 AND q.served_since IS NULL AND NOT q.is_full"
+    "  AND q.name NOT IN (" FIRST_QUEUES ") RETURNING q.name), "
+    "u AS ("
+    " UPDATE queues q SET paused = false WHERE q.name = $1 AND q.name NOT IN (SELECT name FROM d)"
+    " RETURNING 1) "
+    "SELECT count(*) FROM u"
 };
 static const struct pg_statement PAUSED = {
     "paused", "SELECT coalesce(json_agg(name ORDER BY name), '[]')::text FROM queues WHERE paused"
@@ -51,8 +62,7 @@ void ledger_pause(struct ledger *ledger, const char *queue, bool paused, ledger_
 {
     struct call *call = call_plain(ledger, done, arg);
     pg_text(&call->params, queue);
-    pg_bool(&call->params, paused);
-    call_send(call, &PAUSE);
+    call_send(call, paused ? &PAUSE : &RESUME);
 }
 
 void ledger_paused(struct ledger *ledger, ledger_json_fn *done, void *arg)

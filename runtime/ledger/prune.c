@@ -1,5 +1,6 @@
 /* prune.c: partitions made ahead, and what is old enough taken away: whole weeks dropped one by
- * one, then the rest in slices, each a transaction of its own, so that nobody waits long. */
+ * one, then the rest in slices, each a transaction of its own, so that nobody waits long. Who
+ * prunes gives way: the keeper tries again in an hour. */
 #include "base/jsonw.h"
 #include "ledger/call.h"
 
@@ -39,7 +40,9 @@ static const struct pg_statement SLICE = {
 
 void ledger_partitions(struct ledger *ledger, ledger_done_fn *done, void *arg)
 {
-    call_send(call_plain(ledger, done, arg), &PARTITIONS);
+    struct call *call = call_plain(ledger, done, arg);
+    call->deadline_us = PRUNE_DEADLINE_US;
+    call_send(call, &PARTITIONS);
 }
 
 void ledger_prune(struct ledger *ledger, int64_t older_than_us, bool dry_run, ledger_json_fn *done,
@@ -71,7 +74,15 @@ static void week_dropped(struct call *call, const struct pg_answer *answer)
         prune_done(prune, answer->err);
         return;
     }
+    struct err busy;
     int64_t dropped = pg_get_int8(answer->rows, 0, 1);
+    if (dropped < 0) {
+        err_set(&busy, ERR_STORE,
+                "a long transaction (a backup?) reads the tasks, and to drop a week would have "
+                "everybody wait for it: try again later");
+        prune_done(prune, &busy);
+        return;
+    }
     prune->tasks += pg_get_int8(answer->rows, 0, 0);
     prune->partitions += dropped;
     if (dropped > 0) {

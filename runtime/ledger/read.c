@@ -55,26 +55,28 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END"                                      \
     " AND ($10::text IS NULL OR (" HOLDS("t.parameters") " AND " HOLDS("masked(t.parameters,"       \
     "  (SELECT s.secrets FROM secrets s WHERE s.name = t.name AND s.schema_hash = t.schema_hash)"  \
-    "  || (SELECT c.secrets FROM catalogue c WHERE c.name = t.name))") "))"                        \
-    " AND ($11::uuid IS NULL OR t.parent_id = $11) "
+    "  || (SELECT c.secrets FROM catalogue c WHERE c.name = t.name))") ")) "
 #define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
-#define OF_ALL(direction)                                                                          \
+#define OF_TASKS(condition, direction)                                                             \
     "SELECT t.id FROM tasks t"                                                                     \
     " LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = t.id" ALONE ") a ON true"             \
     " LEFT JOIN LATERAL (SELECT o.status, o.worker FROM outcomes o"                                \
     "  WHERE o.id = t.id AND a.id IS NULL ORDER BY o.round DESC LIMIT 1) o ON true"                \
     " LEFT JOIN LATERAL (SELECT coalesce(a.status, o.status) AS status, coalesce(o.worker,"        \
     "  (SELECT w.name FROM workers w WHERE w.incarnation = a.owner)) AS worker) x ON true"         \
-    " WHERE ($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES "ORDER BY t.id " direction
+    " WHERE " condition "($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES                  \
+    "ORDER BY t.id " direction
+#define OF_ALL(direction)      OF_TASKS("", direction)
+#define OF_CHILDREN(direction) OF_TASKS("t.parent_id = $11 AND ", direction)
 #define OF_FEW(direction)                                                                          \
     "SELECT x.id FROM (SELECT * FROM ("                                                            \
-    "  SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
-    "  FROM active a WHERE " WANTED("a.status")                                                    \
+    "  (SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
+    "  FROM active a WHERE " WANTED("a.status") " ORDER BY a.id " direction ")"                                                    \
     "  UNION ALL"                                                                                  \
-    "  SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
+    "  (SELECT o.id, o.worker FROM outcomes o WHERE o.status <> 3 AND " WANTED("o.status")          \
     "   AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id" ALONE ")"                          \
     "   AND NOT EXISTS (SELECT FROM outcomes y WHERE y.id = o.id AND y.round > o.round" ALONE ")"  \
-    "  ) u ORDER BY u.id " direction ") x"                                                                  \
+    "   ORDER BY o.id " direction ")) u ORDER BY u.id " direction ") x"                             \
     " CROSS JOIN LATERAL (SELECT * FROM tasks t WHERE t.id = x.id" ALONE ") t"                     \
     " WHERE" MATCHES "ORDER BY x.id " direction
 #define LIST_OF(ids, direction)                                                                               \
@@ -92,12 +94,14 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     " FROM (" ids " LIMIT $8 OFFSET $9) m"
 
 /* [is_oldest_first] */
-static const struct pg_statement LIST_ALL[] = { { "list", LIST_OF(OF_ALL("DESC"), "DESC") },
-                                                { "list_up", LIST_OF(OF_ALL("ASC"), "ASC") } };
-static const struct pg_statement LIST_FEW[] = { { "list_few", LIST_OF(OF_FEW("DESC"), "DESC") },
-                                                { "list_few_up", LIST_OF(OF_FEW("ASC"), "ASC") } };
+#define BOTH_WAYS(name, ids)                                                                       \
+    { { name, LIST_OF(ids("DESC"), "DESC") }, { name "_up", LIST_OF(ids("ASC"), "ASC") } }
+static const struct pg_statement LIST_ALL[] = BOTH_WAYS("list", OF_ALL);
+static const struct pg_statement LIST_FEW[] = BOTH_WAYS("list_few", OF_FEW);
+static const struct pg_statement LIST_CHILDREN[] = BOTH_WAYS("list_children", OF_CHILDREN);
 static const struct pg_statement MATCH_ALL = { "match", MATCH_OF(OF_ALL("DESC")) };
 static const struct pg_statement MATCH_FEW = { "match_few", MATCH_OF(OF_FEW("DESC")) };
+static const struct pg_statement MATCH_CHILDREN = { "match_children", MATCH_OF(OF_CHILDREN("DESC")) };
 /* clang-format on */
 
 void ledger_info(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg)
@@ -127,7 +131,10 @@ void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger
 {
     struct call *call = call_json(ledger, done, arg);
     put_filter(&call->params, filter);
-    call_send(call, (wants_success(filter) ? LIST_ALL : LIST_FEW) + filter->is_oldest_first);
+    const struct pg_statement *both = !ident_is_zero(&filter->parent) ? LIST_CHILDREN
+                                      : wants_success(filter)         ? LIST_ALL
+                                                                      : LIST_FEW;
+    call_send(call, both + filter->is_oldest_first);
 }
 
 void ledger_match(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
@@ -135,7 +142,9 @@ void ledger_match(struct ledger *ledger, const struct task_filter *filter, ledge
 {
     struct call *call = call_json(ledger, done, arg);
     put_filter(&call->params, filter);
-    call_send(call, wants_success(filter) ? &MATCH_ALL : &MATCH_FEW);
+    call_send(call, !ident_is_zero(&filter->parent) ? &MATCH_CHILDREN
+                    : wants_success(filter)         ? &MATCH_ALL
+                                                    : &MATCH_FEW);
 }
 
 void ledger_logs(struct ledger *ledger, const struct ident *id, int64_t after_seq, int32_t limit,

@@ -11,6 +11,11 @@
 /* The list in which the hint of a row (alias) lies. */
 #define HINT_QUEUE(row) "hint_queue(" row ".queue, " row ".name, " ISOLATED_NAMES ")"
 
+/* Processes that may die of one hook. */
+#define HOOK_LOSSES_MAX "3"
+/* These are there from the start and always. */
+#define FIRST_QUEUES "VALUES ('high_priority'), ('default'), ('low_priority')"
+
 /* Migrations. */
 extern const char schema_tables[];
 extern const char schema_second[];

@@ -102,8 +102,9 @@ const char schema_ends[] =
     "  END LOOP;\n"
     "END $$;\n"
     /* seen: the counter that was watched standing still; -1: the end was seen itself,
-     * unless by whoever found the corpse after the supervisor had died too.
-     * Repeating it finds the worker dead already and its rows gone. */
+     * unless by whoever found the corpse after the supervisor had died too. A hook that was the
+     * culprit is charged with a loss; one that was killed for a cause had its time, as one that
+     * fails. Repeating it finds the worker dead already, its rows and the hook's claim gone. */
     "CREATE OR REPLACE FUNCTION declare_dead(dead uuid, culprit uuid, cause text, seen bigint)\n"
     "RETURNS TABLE (id uuid, starts integer, priority smallint, run_at timestamptz, queue text)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan\n"
@@ -121,6 +122,13 @@ const char schema_ends[] =
     "      WHEN seen < 0 AND culprit IS NULL AND cardinality(ids) = 0 THEN 'gone'\n"
     "      ELSE 'dead' END\n"
     "    WHERE w.incarnation = dead AND w.state = 'alive';\n"
+    "  IF cause = 'timeout' THEN\n"
+    "    UPDATE catalogue c SET blocked_version = c.entry->>'version' FROM hooks_owed h\n"
+    "    WHERE h.owner = dead AND h.claim = culprit AND c.name = h.name;\n"
+    "  END IF;\n"
+    "  UPDATE hooks_owed h SET claim = NULL, losses = CASE WHEN cause IS NULL\n"
+    "      THEN h.losses + 1 ELSE " HOOK_LOSSES_MAX " END\n"
+    "    WHERE h.owner = dead AND h.claim = culprit;\n"
     "  is_orphan := EXISTS (SELECT FROM workers w JOIN workers s ON s.incarnation = w.supervisor\n"
     "              WHERE w.incarnation = dead AND s.state <> 'alive');\n"
     "  RETURN QUERY SELECT * FROM release_rows(ids, culprit, cause,\n"
@@ -164,7 +172,7 @@ const char schema_ends[] =
     "  END IF;\n"
     "  ids := ARRAY(SELECT a.id FROM active a WHERE a.expires_at <= now() AND a.status IN (0, 2)\n"
     "        ORDER BY a.expires_at LIMIT 10000 FOR UPDATE SKIP LOCKED);\n"
-    "  PERFORM end_rows(ids, 5::smallint, 'expired', 'it expired before it was started');\n"
+    "  PERFORM end_rows(ids, 5::smallint, 'expired', 'it expired while it waited to start');\n"
     "END $$;\n"
     /* Notes who carries and serves what, which queues are full, and ends what is due
      * and has not been carried for the grace while its queue was served. */

@@ -49,8 +49,10 @@ const char schema_partitions[] =
     "            AND o.finished_at >= cutoff)\n"
     "  ORDER BY w.low;\n"
     "END;\n"
-    /* Drops one such week. An operator's retry locks its task's row first, hence the
-     * second look behind the lock. */
+    /* Drops one such week (partitions: how many; -1: somebody reads, and would have had to
+     * be waited for). The first lock keeps away nothing but an operator's retry or delete,
+     * hence the second look behind it. To drop takes the parents as well, from all who read
+     * or write: only when all else is done, and only if that comes at once. */
     "CREATE OR REPLACE FUNCTION prune_week(cutoff timestamptz, OUT tasks bigint, OUT partitions integer)\n"
     "LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$\n"
     "DECLARE\n"
@@ -61,17 +63,22 @@ const char schema_partitions[] =
     "  partitions := 0;\n"
     "  SELECT * INTO week FROM prunable_weeks(cutoff) LIMIT 1;\n"
     "  IF NOT FOUND THEN RETURN; END IF;\n"
-    "  EXECUTE format('LOCK TABLE %I, %I IN ACCESS EXCLUSIVE MODE',\n"
-    "         'tasks_' || week.suffix, 'outcomes_' || week.suffix);\n"
+    "  EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', 'tasks_' || week.suffix);\n"
     "  IF NOT EXISTS (SELECT FROM prunable_weeks(cutoff) w WHERE w.suffix = week.suffix) THEN\n"
     "    RETURN;\n"
     "  END IF;\n"
     "  EXECUTE format('SELECT count(*) FROM %I', 'tasks_' || week.suffix) INTO tasks;\n"
     "  DELETE FROM hooks_owed h WHERE h.id >= week.low AND h.id < week.high;\n"
+    "  PERFORM set_config('lock_timeout', '200ms', true);\n"
+    "  LOCK TABLE ONLY tasks, ONLY outcomes, ONLY attempts, ONLY logs\n"
+    "    IN ACCESS EXCLUSIVE MODE;\n"
     "  FOREACH parent IN ARRAY ARRAY['logs_', 'attempts_', 'outcomes_', 'tasks_'] LOOP\n"
     "    EXECUTE format('DROP TABLE %I', parent || week.suffix);\n"
     "    partitions := 1;\n"
     "  END LOOP;\n"
+    "EXCEPTION WHEN lock_not_available THEN\n"
+    "  tasks := 0;\n"
+    "  partitions := -1;\n"
     "END $$;\n"
     "CREATE OR REPLACE FUNCTION forget_tasks(ids uuid[]) RETURNS bigint\n"
     "BEGIN ATOMIC\n"

@@ -103,7 +103,7 @@ const char schema_tables[] =
     "  name text PRIMARY KEY, paused boolean NOT NULL DEFAULT false,\n"
     "  is_full boolean NOT NULL DEFAULT false, served_since timestamptz\n"
     ");\n"
-    "INSERT INTO queues (name) VALUES ('high_priority'), ('default'), ('low_priority');\n"
+    "INSERT INTO queues (name) " FIRST_QUEUES ";\n"
     "CREATE TABLE controls (\n"
     "  request uuid, supervisor uuid, worker text NOT NULL, verb text NOT NULL,\n"
     "  created_at timestamptz NOT NULL DEFAULT now(), taken_at timestamptz,\n"

@@ -19,6 +19,7 @@ struct door {
     const json_t *body;
     int64_t max_params;
     struct submission_box *box;
+    bool is_too_large;
     struct door_errors *errors;
 };
 
@@ -110,7 +111,8 @@ static void check_parameters(struct door *door)
     struct buf buf = BUF_EMPTY;
     if (storable) params_write(&buf, params);
     size_t len = buf.len;
-    if ((int64_t)len > door->max_params) {
+    door->is_too_large = (int64_t)len > door->max_params;
+    if (door->is_too_large) {
         refuse(door, "parameters", "take %zu bytes, the limit is %lld (CTUTOR_MAX_PARAMS)", len,
                (long long)door->max_params);
     }
@@ -289,7 +291,8 @@ static bool sum_up(const struct door *door, struct err *err)
         buf_addf(&text, "%s%s: %s", i ? "; " : "", door->errors->at[i].field,
                  door->errors->at[i].message);
     }
-    err_set(err, ERR_INPUT, "%s: %s", door->entry->name, buf_text(&text));
+    err_set(err, door->is_too_large ? ERR_TOO_LARGE : ERR_INPUT, "%s: %s", door->entry->name,
+            buf_text(&text));
     buf_close(&text);
     return false;
 }

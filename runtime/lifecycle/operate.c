@@ -18,7 +18,7 @@ struct operate_call {
 
 static void on_ledger(void *arg, const char *json, size_t len, const struct ledger_hints *hints,
                       const struct err *err);
-static void tell_broker(struct operate_call *call, const char *json, size_t len);
+static void announce_cancels(struct operate_call *call, const char *json, size_t len);
 
 void operate(struct ledger *ledger, struct broker *broker, enum operation operation,
              const struct ident *ids, size_t count, operate_fn *done, void *arg)
@@ -37,15 +37,18 @@ static void on_ledger(void *arg, const char *json, size_t len, const struct ledg
 {
     struct operate_call *call = arg;
     if (!err && call->broker && broker_is_up(call->broker)) {
-        if (hints->count) broker_push(call->broker, hints->hints, hints->count, NULL, NULL);
-        if (call->operation == OPERATE_CANCEL) tell_broker(call, json, len);
+        bool cancels = call->operation == OPERATE_CANCEL; /* these hints are to go */
+        if (hints->count)
+            (cancels ? broker_forget : broker_push)(call->broker, hints->hints, hints->count, NULL,
+                                                    NULL);
+        if (cancels) announce_cancels(call, json, len);
     }
     call->done(call->arg, json, len, err);
     free(call);
 }
 
-/* Waiting ones are final now: their hints go. Running ones are told through their runner. */
-static void tell_broker(struct operate_call *call, const char *json, size_t len)
+/* Running ones are told through their runner. */
+static void announce_cancels(struct operate_call *call, const char *json, size_t len)
 {
     json_t *answers = params_load(json, len);
     size_t index;
@@ -54,13 +57,9 @@ static void tell_broker(struct operate_call *call, const char *json, size_t len)
     {
         struct ident id;
         const char *status = json_string_value(json_object_get(answer, "status"));
-        const char *queue = json_string_value(json_object_get(answer, "queue"));
         const char *text = json_string_value(json_object_get(answer, "task_id"));
         if (!status || !text || !ident_parse(text, &id)) continue;
         if (strcmp(status, "cancelling") == 0) broker_announce_cancel(call->broker, &id);
-        if (strcmp(status, "cancelled") == 0 && queue) {
-            broker_forget(call->broker, &id, &queue, 1, NULL, NULL);
-        }
     }
     json_decref(answers);
 }

@@ -154,7 +154,9 @@ static bool remove_traces(struct trial_run *run, struct err *err)
     ledger_trial_remove(run->ledger, &run->id, &run->incarnation, await_done, &await);
     bool good = await_run(run->loop, &await, err);
     const char *const queue = run->trial->queue;
-    broker_forget(run->broker, &run->id, &queue, 1, await_broker, &await);
+    struct hint newest = { .id = run->id, .starts = INT32_MAX, .ready_us = INT64_MAX };
+    snprintf(newest.queue, sizeof newest.queue, "%s", queue);
+    broker_forget(run->broker, &newest, 1, await_broker, &await);
     good = await_run(run->loop, &await, good ? err : NULL) && good;
     broker_drop_queue(run->broker, queue, &run->incarnation, await_broker, &await);
     return await_run(run->loop, &await, good ? err : NULL) && good;

@@ -19,7 +19,8 @@ void codec_open(lua_State *L); /* registers the array metatable in the registry;
 /* Pushes the value, or pushes nothing and fails (position in err). Runs protected only inside a
  * pcall of the caller (memory errors). */
 MUSTUSE bool codec_decode(lua_State *L, const char *json, size_t len, struct err *err);
-/* Appends JSON of the value at index. max 0: no limit. ERR_DATA / ERR_TOO_LARGE with the path.
+/* Appends JSON of the value at index. max 0: no limit. ERR_DATA / ERR_TOO_LARGE with the path,
+ * ERR_NOMEM.
  * Balanced. */
 MUSTUSE bool codec_encode(lua_State *L, int index, size_t max, struct buf *out, struct err *err);
 /* The same for a result: a number beyond 2^53 is refused too. Lua cannot tell whether it was

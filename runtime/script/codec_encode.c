@@ -33,6 +33,7 @@ struct writer {
     size_t start, max;
     int depth;
     bool is_exact; /* numbers beyond 2^53 are refused */
+    bool is_full;  /* there is no memory for all of it */
     struct err *err;
 };
 
@@ -41,8 +42,11 @@ static bool write_value(struct writer *w, int index, const struct place *place);
 static bool write_number(struct writer *w, double value, const struct place *place);
 static bool reads_back(const char *text, double value);
 static bool write_string(struct writer *w, int index, const struct place *place);
-static void add_quoted(struct buf *out, const char *text, size_t len);
-static void add_escape(struct buf *out, unsigned char c);
+static void add_quoted(struct writer *w, const char *text, size_t len);
+static void add_escape(struct writer *w, unsigned char c);
+static void put(struct writer *w, const char *text, size_t len);
+static void put_text(struct writer *w, const char *text);
+static void put_char(struct writer *w, char c);
 static bool write_table(struct writer *w, int index, const struct place *place);
 static bool write_array(struct writer *w, int index, size_t count, const struct place *place);
 static bool is_proper_array(struct writer *w, int index, size_t count, const struct place *place);
@@ -101,14 +105,14 @@ static bool encode(struct writer *w, int index)
 static bool write_value(struct writer *w, int index, const struct place *place)
 {
     switch (lua_type(w->L, index)) {
-    case LUA_TNIL: buf_add_text(w->out, "null"); break;
-    case LUA_TBOOLEAN: buf_add_text(w->out, lua_toboolean(w->L, index) ? "true" : "false"); break;
+    case LUA_TNIL: put_text(w, "null"); break;
+    case LUA_TBOOLEAN: put_text(w, lua_toboolean(w->L, index) ? "true" : "false"); break;
     case LUA_TNUMBER: return write_number(w, lua_tonumber(w->L, index), place);
     case LUA_TSTRING: return write_string(w, index, place);
     case LUA_TTABLE: return write_table(w, index, place);
     case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(w->L, index)) return refuse(w, place, "userdata cannot be stored");
-        buf_add_text(w->out, "null");
+        put_text(w, "null");
         break;
     case LUA_TFUNCTION: return refuse(w, place, "a function cannot be stored");
     case LUA_TTHREAD: return refuse(w, place, "a coroutine cannot be stored");
@@ -136,7 +140,7 @@ static bool write_number(struct writer *w, double value, const struct place *pla
         if (fabs(value) > EXACT_MAX && !strchr(text, 'e'))
             snprintf(text, sizeof text, "%.*e", digits - 1, value);
     }
-    buf_add_text(w->out, text);
+    put_text(w, text);
     return fits(w, 0);
 }
 
@@ -154,36 +158,46 @@ static bool write_string(struct writer *w, int index, const struct place *place)
     if (!utf8_is_valid(text, len))
         return refuse(w, place, "text that is not UTF-8 cannot be stored");
     if (memchr(text, '\0', len)) return refuse(w, place, "text with a NUL byte cannot be stored");
-    add_quoted(w->out, text, len);
+    add_quoted(w, text, len);
     return fits(w, 0);
 }
 
-static void add_quoted(struct buf *out, const char *text, size_t len)
+static void add_quoted(struct writer *w, const char *text, size_t len)
 {
     size_t plain = 0; /* start of the run that needs no change */
-    buf_add_char(out, '"');
+    put_char(w, '"');
     for (size_t at = 0; at < len; at++) {
         unsigned char c = (unsigned char)text[at];
         if (c >= 0x20 && c != '"' && c != '\\') continue;
-        buf_add(out, text + plain, at - plain);
-        add_escape(out, c);
+        put(w, text + plain, at - plain);
+        add_escape(w, c);
         plain = at + 1;
     }
-    buf_add(out, text + plain, len - plain);
-    buf_add_char(out, '"');
+    put(w, text + plain, len - plain);
+    put_char(w, '"');
 }
 
-static void add_escape(struct buf *out, unsigned char c)
+static void add_escape(struct writer *w, unsigned char c)
 {
+    char code[8];
     switch (c) {
-    case '"': buf_add_text(out, "\\\""); break;
-    case '\\': buf_add_text(out, "\\\\"); break;
-    case '\n': buf_add_text(out, "\\n"); break;
-    case '\r': buf_add_text(out, "\\r"); break;
-    case '\t': buf_add_text(out, "\\t"); break;
-    default: buf_addf(out, "\\u%04x", c);
+    case '"': put_text(w, "\\\""); break;
+    case '\\': put_text(w, "\\\\"); break;
+    case '\n': put_text(w, "\\n"); break;
+    case '\r': put_text(w, "\\r"); break;
+    case '\t': put_text(w, "\\t"); break;
+    default: snprintf(code, sizeof code, "\\u%04x", c); put_text(w, code);
     }
 }
+
+static void put(struct writer *w, const char *text, size_t len)
+{
+    w->is_full = w->is_full || !buf_try_add(w->out, text, len);
+}
+
+static void put_text(struct writer *w, const char *text) { put(w, text, strlen(text)); }
+
+static void put_char(struct writer *w, char c) { put(w, &c, 1); }
 
 static bool write_table(struct writer *w, int index, const struct place *place)
 {
@@ -199,15 +213,15 @@ static bool write_table(struct writer *w, int index, const struct place *place)
 static bool write_array(struct writer *w, int index, size_t count, const struct place *place)
 {
     if (!is_proper_array(w, index, count, place)) return false;
-    buf_add_char(w->out, '[');
+    put_char(w, '[');
     for (size_t i = 1; i <= count; i++) {
         struct place item = { .parent = place, .index = i };
-        if (i > 1) buf_add_char(w->out, ',');
+        if (i > 1) put_char(w, ',');
         lua_rawgeti(w->L, index, (int)i);
         if (!write_value(w, lua_gettop(w->L), &item)) return false;
         lua_pop(w->L, 1);
     }
-    buf_add_char(w->out, ']');
+    put_char(w, ']');
     return fits(w, 0);
 }
 
@@ -230,15 +244,15 @@ static bool is_proper_array(struct writer *w, int index, size_t count, const str
 static bool write_object(struct writer *w, int index, const struct place *place)
 {
     bool is_first = true;
-    buf_add_char(w->out, '{');
+    put_char(w, '{');
     for (lua_pushnil(w->L); lua_next(w->L, index); lua_pop(w->L, 1)) {
-        if (!is_first) buf_add_char(w->out, ',');
+        if (!is_first) put_char(w, ',');
         is_first = false;
         if (!write_key(w, place)) return false; /* stack: ..., key, value */
         struct place member = { .parent = place, .key = lua_tostring(w->L, -2) };
         if (!write_value(w, lua_gettop(w->L), &member)) return false;
     }
-    buf_add_char(w->out, '}');
+    put_char(w, '}');
     return fits(w, 0);
 }
 
@@ -250,7 +264,7 @@ static bool write_key(struct writer *w, const struct place *place)
     default: return refuse(w, place, "a key that is neither text nor a position cannot be stored");
     }
     if (!write_string(w, lua_gettop(w->L) - 1, place)) return err_wrap(w->err, "in a key");
-    buf_add_char(w->out, ':');
+    put_char(w, ':');
     return true;
 }
 
@@ -266,6 +280,7 @@ static bool is_marked_array(lua_State *L, int index)
 
 static bool fits(struct writer *w, size_t more)
 {
+    if (w->is_full) return err_set(w->err, ERR_NOMEM, "not enough memory");
     if (w->max == 0 || w->out->len - w->start + more <= w->max) return true;
     return err_set(w->err, ERR_TOO_LARGE, "larger than %zu bytes as JSON", w->max);
 }

@@ -112,7 +112,10 @@ static void on_timer(struct timer *timer)
 {
     struct run *run = container_of(timer, struct run, timer);
     if (run->state == RUN_ENDING) {
-        run_hold_is_over(run);
+        if (run->is_undone)
+            run_tempdir_leave(run);
+        else
+            run_hold_is_over(run);
         return;
     }
     if (clock_boot_us() < run_limit_us(run)) {
@@ -255,7 +258,7 @@ static bool prepare_values(struct run *run, int *count)
     if (status != 0) { /* stack: message */
         lua_pushlightuserdata(run->L, &vm_tag_raise);
         lua_xmove(main, run->L, 1);
-        lua_pushinteger(run->L, 2);
+        lua_pushinteger(run->L, status == LUA_ERRMEM ? 0 : 2); /* without a place: `memory` */
         delivery.count = 3;
     }
     if (run->release) run->release(run->woken);

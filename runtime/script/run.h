@@ -93,8 +93,9 @@ void run_let_go(struct run *run); /* from the loop */
 /* Absolute boot time of its deadline, INT64_MAX without. */
 int64_t run_deadline_us(const struct run *run);
 /* This run's own temporary directory, made at first use, removed (off the loop) after the run ended
- * and before ended() is called. NULL + err on failure. */
+ * and before ended() is called, if that takes no longer than RUN_HOLD_US. NULL + err on failure. */
 const char *run_tempdir(struct run *run, struct err *err);
+bool run_has_removals(void); /* a thread is at it: exit() would wait for it, _exit() does not */
 /* Environment entry that marks every subprocess of this start: "CTUTOR_RUN=<claim>"; borrowed. */
 const char *run_marker(struct run *run);
 

@@ -127,7 +127,7 @@ static void decide_result(lua_State *L, struct run *run)
         return;
     }
     err_wrap(&err, "the result cannot be kept");
-    run_decide_message(run, END_UNSTORABLE, err.text);
+    run_decide_message(run, err.code == ERR_NOMEM ? END_MEMORY : END_UNSTORABLE, err.text);
 }
 
 /* stack: reading */
@@ -206,10 +206,12 @@ void run_hold_is_over(struct run *run)
     if (run->is_undone) return;
     run->is_undone = true;
     timer_stop(&run->timer);
-    if (run->tempdir)
-        run_tempdir_remove(run, on_undone);
-    else
+    if (!run->tempdir) {
         on_undone(run);
+        return;
+    }
+    timer_start(&run->timer, RUN_HOLD_US);
+    run_tempdir_remove(run, on_undone);
 }
 
 static void drop_coroutine(struct run *run)
@@ -268,6 +270,7 @@ static bool has_error(enum run_end end, enum error_kind *kind)
 
 static void on_undone(struct run *run)
 {
+    timer_stop(&run->timer);
     loop_defer_init(&run->conclude, on_conclude);
     loop_defer(run->generation->host->loop, &run->conclude);
 }

@@ -52,7 +52,8 @@ struct run {
     int64_t created_at_us;
     struct buf params, argument; /* emptied when the coroutine has them */
     bool check_params;
-    char *tempdir; /* NULL: none was made */
+    char *tempdir;           /* NULL: none was made */
+    struct removal *removal; /* of it, while the run waits for that */
     char marker[sizeof "CTUTOR_RUN=" + IDENT_TEXT_SIZE];
 
     /* the coroutine */
@@ -134,3 +135,4 @@ void ctx_push(lua_State *L, struct run *run); /* + ctx table; params must be on 
 /* ---- run_tempdir.c ---- */
 /* Removes run->tempdir on a thread, then calls done on the loop. */
 void run_tempdir_remove(struct run *run, void (*done)(struct run *run));
+void run_tempdir_leave(struct run *run); /* waits no longer: done, now */

@@ -1,4 +1,6 @@
-/* run_tempdir.c: a run's own directory, and its removal on a thread of libuv's pool. */
+/* run_tempdir.c: a run's own directory, and its removal on a thread of libuv's pool. What lies
+ * there may be a million files or a mount that hangs: a run waits for a while, then it goes on
+ * alone. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +14,15 @@
 
 struct removal {
     uv_work_t work;
-    struct run *run;
+    struct run *run; /* NULL: it no longer waits */
+    char *path;
     void (*done)(struct run *run);
     bool is_spared; /* by a fault: as if it could not be removed */
     bool is_gone;
     struct err err; /* why not */
 };
+
+static size_t removals; /* of this process, under way */
 
 static void remove_on_thread(uv_work_t *work);
 static void on_removed(uv_work_t *work, int status);
@@ -46,19 +51,34 @@ void run_tempdir_remove(struct run *run, void (*done)(struct run *run))
 {
     struct removal *removal = xcalloc(1, sizeof *removal);
     removal->run = run;
+    removal->path = xstrdup(run->tempdir);
     removal->done = done;
+    run->removal = removal;
+    removals++;
     if (fault_here("tempdir_remove")) {
         err_set(&removal->err, ERR_IO, "cannot remove %s: the fault that was ordered",
-                run->tempdir);
+                removal->path);
         removal->is_spared = true;
     }
     uv_queue_work(&run->generation->host->loop->uv, &removal->work, remove_on_thread, on_removed);
 }
 
+void run_tempdir_leave(struct run *run)
+{
+    struct removal *removal = run->removal;
+    log_warn("task %s: %s is not removed yet, which goes on: its run ends", run->name,
+             removal->path);
+    run->removal = NULL;
+    removal->run = NULL;
+    removal->done(run);
+}
+
+bool run_has_removals(void) { return removals > 0; }
+
 static void remove_on_thread(uv_work_t *work)
 {
     struct removal *removal = container_of(work, struct removal, work);
-    removal->is_gone = !removal->is_spared && tree_remove_all(removal->run->tempdir, &removal->err);
+    removal->is_gone = !removal->is_spared && tree_remove_all(removal->path, &removal->err);
 }
 
 static void on_removed(uv_work_t *work, int status)
@@ -66,6 +86,12 @@ static void on_removed(uv_work_t *work, int status)
     struct removal *removal = container_of(work, struct removal, work);
     (void)status; /* nobody cancels it */
     if (!removal->is_gone) log_warn("%s", removal->err.text);
-    removal->done(removal->run);
+    struct run *run = removal->run;
+    removals--;
+    if (run) {
+        run->removal = NULL;
+        removal->done(run);
+    }
+    free(removal->path);
     free(removal);
 }

@@ -65,7 +65,7 @@ static void push_refusal(lua_State *L)
         }
         lua_pop(L, 1);
     }
-    lua_pushliteral(L, "cannot wait here");
+    lua_pushliteral(L, "cannot wait inside the handler of xpcall");
 }
 
 int run_refuse(lua_State *L)
@@ -80,10 +80,10 @@ int run_refuse(lua_State *L)
     return 1;
 }
 
-/* pcall and xpcall let waits through. stack: function */
+/* pcall and xpcall let waits through; error calls nothing back but a handler. stack: function */
 static bool is_transparent(lua_State *L)
 {
-    static const char *const names[] = { "pcall", "xpcall" };
+    static const char *const names[] = { "pcall", "xpcall", "error" };
     bool is_found = false;
     for (size_t i = 0; i < COUNT_OF(names) && !is_found; i++) {
         lua_getglobal(L, names[i]);

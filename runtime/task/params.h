@@ -45,6 +45,9 @@ MUSTUSE bool params_convert_text(const struct params_schema *schema, const char 
  * beyond 2^53, finite numbers. what names it in errors. */
 MUSTUSE bool params_parse(const char *text, size_t len, const char *what, json_t **out,
                           struct err *err);
+/* The same for what goes around parameters: how deep those are is for the door to ask. */
+MUSTUSE bool params_parse_body(const char *text, size_t len, const char *what, json_t **out,
+                               struct err *err);
 /* JSON that the ledger answers, or NULL. jsonb writes 1e300 with all its digits, for which jansson
  * has no integer: such a number becomes a real. gives */
 json_t *params_load(const char *json, size_t len);

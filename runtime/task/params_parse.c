@@ -24,19 +24,35 @@ struct place {
     size_t index;
 };
 
+static bool parse(const char *text, size_t len, const char *what, int levels, json_t **out,
+                  struct err *err);
 static json_t *restore_integers(json_t *value);
 static bool is_blank(const char *text, size_t len);
 static bool refuse_text(const json_error_t *error, const char *what, struct err *err);
 static const char *explain(const json_error_t *error, char *cut, size_t size);
-static bool check_value(const json_t *value, int depth, const struct place *place, struct err *err);
-static bool check_object(json_t *object, int depth, const struct place *place, struct err *err);
-static bool check_array(const json_t *array, int depth, const struct place *place, struct err *err);
+static bool check_value(const json_t *value, int levels, const struct place *place,
+                        struct err *err);
+static bool check_object(json_t *object, int levels, const struct place *place, struct err *err);
+static bool check_array(const json_t *array, int levels, const struct place *place,
+                        struct err *err);
 static const char *find_scalar_fault(const json_t *value);
 static const char *find_text_fault(const char *text, size_t len);
 static bool refuse_place(const struct place *place, const char *why, struct err *err);
 static void add_place(struct buf *out, const struct place *place);
 
 bool params_parse(const char *text, size_t len, const char *what, json_t **out, struct err *err)
+{
+    return parse(text, len, what, TASK_DEPTH_MAX, out, err);
+}
+
+bool params_parse_body(const char *text, size_t len, const char *what, json_t **out,
+                       struct err *err)
+{
+    return parse(text, len, what, JSON_PARSER_MAX_DEPTH, out, err);
+}
+
+static bool parse(const char *text, size_t len, const char *what, int levels, json_t **out,
+                  struct err *err)
 {
     *out = NULL;
     if (is_blank(text, len)) return err_set(err, ERR_INPUT, "%s: empty, JSON is expected", what);
@@ -45,7 +61,7 @@ bool params_parse(const char *text, size_t len, const char *what, json_t **out, 
     json_error_t error;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!value) return refuse_text(&error, what, err);
-    if (!params_is_storable(value, err)) {
+    if (!check_value(value, levels, NULL, err)) {
         json_decref(value);
         return err_wrap(err, "%s", what);
     }
@@ -115,22 +131,22 @@ static const char *explain(const json_error_t *error, char *cut, size_t size)
 
 bool params_is_storable(const json_t *value, struct err *err)
 {
-    return check_value(value, 1, NULL, err);
+    return check_value(value, TASK_DEPTH_MAX, NULL, err);
 }
 
-static bool check_value(const json_t *value, int depth, const struct place *place, struct err *err)
+static bool check_value(const json_t *value, int levels, const struct place *place, struct err *err)
 {
     bool is_object = json_is_object(value);
     if (!is_object && !json_is_array(value)) {
         const char *fault = find_scalar_fault(value);
         return !fault || refuse_place(place, fault, err);
     }
-    if (depth > TASK_DEPTH_MAX) return refuse_place(NULL, ADVICE_DEPTH, err);
-    return is_object ? check_object((json_t *)value, depth, place, err) /* read only */
-                     : check_array(value, depth, place, err);
+    if (levels == 0) return refuse_place(NULL, ADVICE_DEPTH, err);
+    return is_object ? check_object((json_t *)value, levels, place, err) /* read only */
+                     : check_array(value, levels, place, err);
 }
 
-static bool check_object(json_t *object, int depth, const struct place *place, struct err *err)
+static bool check_object(json_t *object, int levels, const struct place *place, struct err *err)
 {
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
         const char *key = json_object_iter_key(at);
@@ -140,16 +156,16 @@ static bool check_object(json_t *object, int depth, const struct place *place, s
             return err_wrap(err, "a key");
         }
         struct place inner = { .outer = place, .key = key };
-        if (!check_value(json_object_iter_value(at), depth + 1, &inner, err)) return false;
+        if (!check_value(json_object_iter_value(at), levels - 1, &inner, err)) return false;
     }
     return true;
 }
 
-static bool check_array(const json_t *array, int depth, const struct place *place, struct err *err)
+static bool check_array(const json_t *array, int levels, const struct place *place, struct err *err)
 {
     for (size_t i = 0; i < json_array_size(array); i++) {
         struct place inner = { .outer = place, .index = i };
-        if (!check_value(json_array_get(array, i), depth + 1, &inner, err)) return false;
+        if (!check_value(json_array_get(array, i), levels - 1, &inner, err)) return false;
     }
     return true;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -80,6 +81,7 @@ static char *own_stats(const struct supervisor *supervisor)
     jsonw_object(&json);
     jsonw_key_int(&json, "generation", supervisor->generation);
     jsonw_key_int(&json, "reload_errors", supervisor->reload_errors);
+    jsonw_key_int(&json, "fenced", supervisor->fenced);
     jsonw_key_bool(&json, "draining", supervisor->draining);
     jsonw_key_bool(&json, "keeper", keeper_leads(supervisor->keeper));
     jsonw_object_end(&json);
@@ -94,6 +96,7 @@ static void on_answer(void *arg, const struct heartbeat_answer *answer, const st
         if (err->code != ERR_CANCELLED) log_warn("heartbeat: %s", err->text);
         return; /* nobody can be declared dead without Postgres either */
     }
+    if (!supervisor->registered) return; /* it is leaving */
     fence_the_dead(supervisor, answer);
     pass_cancels_on(supervisor, answer);
     if (answer->hooks_owed) owe_hooks(supervisor);
@@ -114,6 +117,7 @@ static void fence_the_dead(struct supervisor *supervisor, const struct heartbeat
     }
     if (!self_dead) return;
     log_error("this worker was declared dead by the keeper: everything it runs is ended");
+    (void)fault_here("fence");
     proc_kill_descendants_but(NULL, 0);
     _exit(RUNNER_FENCED);
 }

@@ -98,9 +98,9 @@ static bool spawn(struct child *child, int channel_fd, int shared_fd, struct err
         .death_signal = SIGCONT, /* a stopped one wakes, its guard sees to the rest */
         .same_session = true
     };
-    bool good =
-        (!fault_here("child_spawn") || err_set(err, ERR_IO, "the fault that was ordered")) &&
-        proc_start(&options, on_exit_of_child, child, &child->proc, err);
+    bool fails = child->isolated ? fault_here("isolated_spawn") : fault_here("child_spawn");
+    bool good = (!fails || err_set(err, ERR_IO, "the fault that was ordered")) &&
+                proc_start(&options, on_exit_of_child, child, &child->proc, err);
     free(env);
     return good;
 }
@@ -283,6 +283,7 @@ static void on_exit_of_child(void *arg, struct proc *proc, struct proc_exit how)
     bool clean = how.code == RUNNER_DRAINED;
     pid_t pid = proc_pid(proc);
     child->proc = NULL;
+    if (how.code == RUNNER_FENCED) supervisor->fenced++;
     list_del(&child->node);
     list_init(&child->node);
     (void)fault_here("child_reaped");

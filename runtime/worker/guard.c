@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/proc.h"
@@ -59,6 +60,7 @@ static void *watch(void *arg)
 _Noreturn void guard_fence(const char *why)
 {
     log_error("fencing myself: %s; my tasks are somebody else's from now on", why);
+    (void)fault_here("fence");
     proc_kill_descendants_but(NULL, 0);
     _exit(RUNNER_FENCED);
 }

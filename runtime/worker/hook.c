@@ -1,6 +1,7 @@
 /* hook.c: on_success, on_retry, on_failure: after the outcome is committed, at least once. The
  * finish left a mark that this incarnation owns; it is cleared when the hook ended. Marks whose
- * owner died, or that the keeper or an operator left, are taken by whoever carries the task. */
+ * owner died, or that the keeper or an operator left, are taken by whoever carries the task. One
+ * that ended its processes is given up. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +19,14 @@ struct hook {
     struct runner *runner;
     struct ident id;
     int32_t attempt;
+    enum run_kind kind;
     const char *event; /* a word of the program */
     char name[TASK_NAME_MAX + 1];
 };
 
 static void hook_start(struct runner *runner, const char *event, struct run_spec *spec);
+static void hook_give_up(struct runner *runner, const char *event, const struct run_spec *spec);
+static struct hook *hook_new(struct runner *runner, const char *event, const struct run_spec *spec);
 static enum run_kind kind_of(const char *event, const char **word);
 static void on_hook_log(void *arg, struct run *run, const char *level, const char *text,
                         size_t len);
@@ -59,17 +63,34 @@ void hook_after(struct slot *slot, enum task_status status)
 
 static void hook_start(struct runner *runner, const char *event, struct run_spec *spec)
 {
+    struct hook *hook = hook_new(runner, event, spec);
+    spec->kind = hook->kind;
+    spec->timeout_us = HOOK_TIMEOUT_US;
+    (void)fault_here("hook_run");
+    struct run_events events = { hook, on_hook_ended, on_hook_progress, on_hook_log };
+    run_start(runner->generation, spec, &events);
+}
+
+static void hook_give_up(struct runner *runner, const char *event, const struct run_spec *spec)
+{
+    struct hook *hook = hook_new(runner, event, spec);
+    char id[IDENT_TEXT_SIZE];
+    ident_text(&hook->id, id);
+    log_error("on_%s of %s (%s) is given up: processes died while it ran, or had to be killed",
+              hook->event, hook->name, id);
+    clear_mark(hook);
+}
+
+static struct hook *hook_new(struct runner *runner, const char *event, const struct run_spec *spec)
+{
     struct hook *hook = xcalloc(1, sizeof *hook);
     hook->runner = runner;
     hook->id = spec->id;
     hook->attempt = spec->attempt;
+    hook->kind = kind_of(event, &hook->event);
     snprintf(hook->name, sizeof hook->name, "%s", spec->name);
-    spec->kind = kind_of(event, &hook->event);
-    spec->timeout_us = HOOK_TIMEOUT_US;
     runner->hooks++;
-    (void)fault_here("hook_run");
-    struct run_events events = { hook, on_hook_ended, on_hook_progress, on_hook_log };
-    run_start(runner->generation, spec, &events);
+    return hook;
 }
 
 static enum run_kind kind_of(const char *event, const char **word)
@@ -166,6 +187,7 @@ static void on_taken(void *arg, const char *json, size_t len, const struct err *
 static void start_taken(struct runner *runner, const json_t *mark)
 {
     const char *id = json_string_value(json_object_get(mark, "id"));
+    const char *claim = json_string_value(json_object_get(mark, "claim"));
     const char *event = json_string_value(json_object_get(mark, "event"));
     const char *name = json_string_value(json_object_get(mark, "name"));
     const char *queue = json_string_value(json_object_get(mark, "queue"));
@@ -182,8 +204,12 @@ static void start_taken(struct runner *runner, const json_t *mark)
         .max_attempts = (int32_t)json_integer_value(json_object_get(mark, "max_attempts")),
         .created_at_us = json_integer_value(json_object_get(mark, "created_at")),
     };
-    if (!id || !event || !name || !queue || !ident_parse(id, &spec.id)) return;
-    spec.claim = ident_random();
+    if (!id || !claim || !event || !name || !queue) return;
+    if (!ident_parse(id, &spec.id) || !ident_parse(claim, &spec.claim)) return;
+    if (json_is_true(json_object_get(mark, "is_given_up"))) {
+        hook_give_up(runner, event, &spec);
+        return;
+    }
     const json_t *given = strcmp(event, "success") == 0 ? result : error;
     if (given) params_write(&argument, given);
     if (params) params_write(&params_text, params);

@@ -167,8 +167,9 @@ static bool register_self(struct supervisor *supervisor, struct err *err)
     run_directories_sweep(supervisor->base_directory, supervisor);
     corpses_bury(supervisor);
     while (supervisor->deaths && !supervisor->draining) loop_turn(&supervisor->loop, true);
-    supervisor->keeper = keeper_new(&supervisor->loop, supervisor->keeper_ledger,
-                                    supervisor->broker, &supervisor->keeper_options);
+    supervisor->keeper =
+        keeper_new(&supervisor->loop, supervisor->ledger, supervisor->keeper_ledger,
+                   supervisor->broker, &supervisor->keeper_options);
     if (!take_name(supervisor, err)) return false;
     supervisor->registered = true;
     ledger_listen(supervisor->ledger);

@@ -26,6 +26,7 @@
  * the new code is enough, after the longer one nobody is waited for. */
 #define LOADED_US      500000
 #define LOADED_MOST_US 5000000
+#define LOAD_TRIES     3 /* the checker found it good: a runner may have lacked time or memory */
 #define REPEAT_US      2000000 /* Postgres was away when the catalogue was to be written */
 
 static bool spawn_checker(struct supervisor *supervisor, struct err *err);
@@ -34,7 +35,7 @@ static void on_checker_deadline(struct timer *timer);
 static void on_loaded_deadline(struct timer *timer);
 static void on_checked(void *arg, struct proc *proc, struct proc_exit how);
 static void log_report(const struct checked *checked);
-static void distribute(struct supervisor *supervisor);
+static void distribute(struct supervisor *supervisor, bool is_new);
 static bool is_awaited(const struct supervisor *supervisor);
 static void publish(struct supervisor *supervisor);
 static void publish_carried(struct supervisor *supervisor);
@@ -66,6 +67,10 @@ void reload_start(struct supervisor *supervisor, const struct ident *request)
     }
     if (busy) {
         supervisor->reload_again = true;
+        return;
+    }
+    if (supervisor->draining) {
+        reload_end(supervisor, "this worker is leaving");
         return;
     }
     supervisor->phase = RELOAD_CHECKING;
@@ -163,7 +168,7 @@ static void on_checked(void *arg, struct proc *proc, struct proc_exit how)
     supervisor->phase = RELOAD_LOADING;
     supervisor->loads_late = false;
     timer_start(&supervisor->loaded_deadline, LOADED_US);
-    if (changed) distribute(supervisor);
+    distribute(supervisor, changed);
     reload_child_gone(supervisor);
 }
 
@@ -186,18 +191,28 @@ static void log_report(const struct checked *checked)
     json_decref(files);
 }
 
-static void distribute(struct supervisor *supervisor)
+/* Also to those that could not build it before. */
+static void distribute(struct supervisor *supervisor, bool is_new)
 {
     LIST_EACH (node, &supervisor->children) {
         struct child *child = container_of(node, struct child, node);
-        if (child->channel_open && !child->isolated) child_send_generation(child);
+        if (!child->channel_open || child->isolated || !(is_new || child->load_failures)) continue;
+        child->load_failures = 0;
+        child->generation = 0; /* it is waited for */
+        child_send_generation(child);
     }
 }
 
 void reload_child_loaded(struct supervisor *supervisor, struct child *child, const char *error)
 {
+    int pid = child->proc ? (int)proc_pid(child->proc) : 0;
+    child->load_failures = error ? child->load_failures + 1 : 0;
+    if (error && child->load_failures < LOAD_TRIES && child->channel_open) {
+        log_warn("runner %d builds generation %u anew: %s", pid, supervisor->generation, error);
+        child_send_generation(child);
+        return;
+    }
     if (error) {
-        int pid = child->proc ? (int)proc_pid(child->proc) : 0;
         log_error("runner %d keeps its old code: %s", pid, error);
         free(supervisor->load_error);
         supervisor->load_error = xasprintf("runner %d keeps its old code: %s", pid, error);
@@ -290,7 +305,7 @@ static void on_published(void *arg, int64_t count, bool unknown, const struct er
 static void on_repeat(struct timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, reload_repeat);
-    if (!supervisor->draining) reload_start(supervisor, NULL);
+    reload_start(supervisor, NULL);
 }
 
 /* Nothing of it is taken. Before the first load that is the end (supervisor_prepare says why). */
@@ -318,7 +333,7 @@ static void reload_end(struct supervisor *supervisor, const char *error)
     }
     free(supervisor->load_error);
     supervisor->load_error = NULL;
-    if (supervisor->reload_again && !supervisor->draining) {
+    if (supervisor->reload_again) {
         supervisor->reload_again = false;
         list_move_all(&supervisor->requests, &supervisor->requests_next);
         reload_start(supervisor, NULL);

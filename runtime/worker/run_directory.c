@@ -64,8 +64,12 @@ static void sweep_one(const char *base, const char *name, const struct ident *in
         char *marker = xasprintf("CTUTOR_WORKER=%s", name);
         proc_kill_tree(0, marker);
         free(marker);
-        if (supervisor) death_write(supervisor, incarnation, NULL, DEATH_LOST, NULL);
-        if (!tree_remove_all(path, &err)) log_warn("%s", err.text);
+        if (supervisor) { /* its loop must go on turning, whatever lies there */
+            death_write(supervisor, incarnation, NULL, DEATH_LOST, path);
+            path = NULL;
+        } else if (!tree_remove_all(path, &err)) {
+            log_warn("%s", err.text);
+        }
     }
     if (fd >= 0) close(fd);
     free(path);

@@ -77,6 +77,7 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     loop_init(&runner->loop);
     proc_init(&runner->loop, true);
     list_init(&runner->open_slots);
+    runner->slots_by_id = map_new();
     runner->host.loop = &runner->loop;
     runner->host.bindings = bindings;
     runner->host.binding_count = binding_count;
@@ -86,7 +87,8 @@ int runner_main(const struct binding *bindings, size_t binding_count)
     channel_open(&runner->channel, &runner->loop, RUNNER_CHANNEL_FD, runner, on_message,
                  on_channel_closed);
     loop_run(&runner->loop);
-    if (runner->isolated) _exit(runner->exit_status); /* what its task left goes with it */
+    if (runner->isolated || run_has_removals())
+        _exit(runner->exit_status); /* what its tasks left goes with it */
     return runner->exit_status;
 }
 
@@ -182,6 +184,7 @@ static void read_hint(struct runner *runner, const json_t *json)
 {
     if (!json) return;
     runner->isolated = runner->host.is_isolated = true;
+    fault_set_role(FAULT_ISOLATED);
     ident_parse(json_string_value(json_object_get(json, "id")), &runner->hint.id);
     ident_parse(json_string_value(json_object_get(json, "token")), &runner->hint.token);
     runner->hint.starts = (int32_t)json_integer_value(json_object_get(json, "starts"));

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "broker/broker.h"
 #include "config/config.h"
 #include "ledger/ledger.h"
@@ -48,11 +49,12 @@ struct runner {
     struct script_host host;
     struct generation *generation; /* the newest; NULL until the first came */
 
-    struct list open_slots; /* struct slot.node: every start that is not settled */
-    int32_t running;        /* slots whose run has not ended */
-    int32_t hooks;          /* hooks that run now */
-    bool hooks_asked;       /* for marks that nobody alive owns, without an answer yet */
-    int64_t done;           /* starts that ended, ever */
+    struct list open_slots;  /* struct slot.node: every start that is not settled */
+    struct map *slots_by_id; /* of each task the newest: an older one has ended */
+    int32_t running;         /* slots whose run has not ended */
+    int32_t hooks;           /* hooks that run now */
+    bool hooks_asked;        /* for marks that nobody alive owns, without an answer yet */
+    int64_t done;            /* starts that ended, ever */
     struct batch logs;
     size_t log_bytes; /* not yet in the ledger, of all slots */
     struct progress_reports progress;
@@ -91,6 +93,7 @@ struct slot {
 void slot_open(struct runner *runner, const struct ident *id, const struct ident *claim,
                const struct started *started);
 void slot_logs_written(struct slot *slot, size_t count);
+/* claim NULL: any */
 struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim);
 /* progress.c */
 void progress_init(struct runner *runner);

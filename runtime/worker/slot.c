@@ -39,6 +39,7 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
     slot->created_at_us = started->created_at_us;
     list_init(&slot->dirty);
     list_push_back(&runner->open_slots, &slot->node);
+    map_put(runner->slots_by_id, id, sizeof *id, slot);
     runner->running++;
     if (definition && runner->isolated && definition->memory) {
         generation_limit_memory(runner->generation, definition->memory);
@@ -72,12 +73,8 @@ void slot_open(struct runner *runner, const struct ident *id, const struct ident
 
 struct slot *slot_find(struct runner *runner, const struct ident *id, const struct ident *claim)
 {
-    LIST_EACH (node, &runner->open_slots) {
-        struct slot *slot = container_of(node, struct slot, node);
-        bool mine = !claim || ident_equal(claim, &slot->claim);
-        if (mine && ident_equal(id, &slot->id)) return slot;
-    }
-    return NULL;
+    struct slot *slot = map_find(runner->slots_by_id, id, sizeof *id);
+    return slot && (!claim || ident_equal(claim, &slot->claim)) ? slot : NULL;
 }
 
 static void on_progress(void *arg, struct run *run, double percent, const char *metadata)
@@ -183,6 +180,9 @@ static void on_settled(void *arg, const struct finished *finished)
 
 static void slot_free(struct slot *slot)
 {
+    struct map *by_id = slot->runner->slots_by_id;
+    if (map_find(by_id, &slot->id, sizeof slot->id) == slot)
+        map_take(by_id, &slot->id, sizeof slot->id);
     list_del(&slot->node);
     list_del(&slot->dirty);
     free(slot->name);

@@ -20,6 +20,7 @@
 
 #define TICK_US         1000000
 #define LEAVE_US        7000000 /* over the grace: then the runners are killed */
+#define REMOVALS_US     2000000 /* for what ended runs have left */
 #define LAST_WORDS_US   3000000 /* for the deaths of runners that have left */
 #define BACK_OFF_US     250000
 #define BACK_OFF_MAX_US 10000000
@@ -28,6 +29,8 @@
 static void watch_signals(struct supervisor *supervisor);
 static void raise_descriptor_limit(void);
 static void serve(struct supervisor *supervisor);
+static void judge_redis(struct supervisor *supervisor);
+static void on_redis_judged(void *arg, const struct err *err);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static int32_t count_runners(const struct supervisor *supervisor);
@@ -35,6 +38,8 @@ static void on_respawn(struct timer *timer);
 static void drain(struct supervisor *supervisor, int64_t grace_us);
 static void on_leave(struct timer *timer);
 static void close_down(struct supervisor *supervisor);
+static void sign_off(struct supervisor *supervisor);
+static void await_removals(struct supervisor *supervisor);
 static void on_signal_closed(uv_handle_t *handle);
 
 int supervisor_main(const struct supervisor_options *options)
@@ -64,6 +69,7 @@ int supervisor_main(const struct supervisor_options *options)
     }
     int status = supervisor->exit_status;
     close_down(supervisor);
+    if (supervisor->removals) _exit(status); /* exit() would wait for their threads */
     return status;
 }
 
@@ -96,6 +102,7 @@ static void serve(struct supervisor *supervisor)
     supervisor->serving = true;
     timer_start(&supervisor->tick, 0);
     supervisor_changed(supervisor);
+    judge_redis(supervisor); /* it may have come after the start looked for it */
     log_info("worker %s: %d runners of %d slots, pid %d", supervisor->name, supervisor->processes,
              supervisor->slots, (int)getpid());
 }
@@ -122,7 +129,28 @@ void supervisor_reconciled(void *arg)
     }
 }
 
-void supervisor_store_up(void *arg) { isolated_look(arg); }
+void supervisor_store_up(void *arg)
+{
+    struct supervisor *supervisor = arg;
+    if (supervisor->serving) judge_redis(supervisor);
+    isolated_look(supervisor);
+}
+
+/* Each time it comes, or comes back: it may be another server. */
+static void judge_redis(struct supervisor *supervisor)
+{
+    broker_check_server(supervisor->broker, on_redis_judged, supervisor);
+}
+
+/* What the start refuses is refused later too, but what runs may end. */
+static void on_redis_judged(void *arg, const struct err *err)
+{
+    struct supervisor *supervisor = arg;
+    if (!err || err->code != ERR_INPUT || supervisor->told_to_leave) return;
+    log_error("Redis: %s", err->text);
+    supervisor->exit_status = err_exit_status(err->code);
+    supervisor_leave(supervisor);
+}
 
 void supervisor_isolated_news(void *arg, const char *queue)
 {
@@ -269,26 +297,48 @@ static void on_leave(struct timer *timer)
     timer_start(timer, LEAVE_US);
 }
 
+/* Whatever falls due meanwhile still finds its stores. Once these are freed the loop does not turn
+ * again: nobody is left who could ask them for anything. */
 static void close_down(struct supervisor *supervisor)
 {
-    struct await await = { 0 };
-    struct err err;
     if (supervisor->keeper) keeper_stop(supervisor->keeper);
-    if (supervisor->registered && ledger_is_up(supervisor->ledger)) {
-        ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
-        if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
-    }
+    if (supervisor->checker) proc_signal(supervisor->checker, SIGKILL);
+    while (supervisor->checker) loop_turn(&supervisor->loop, true);
+    await_removals(supervisor);
+    if (supervisor->registered) sign_off(supervisor);
     if (supervisor->serving) log_info("worker %s has left", supervisor->name);
     if (supervisor->ledger) ledger_free(supervisor->ledger);
     if (supervisor->keeper_ledger) ledger_free(supervisor->keeper_ledger);
     if (supervisor->broker) broker_free(supervisor->broker);
-    while (supervisor->removals) loop_turn(&supervisor->loop, true);
     if (supervisor->directory_fd >= 0) close(supervisor->directory_fd);
-    if (supervisor->directory_fd >= 0) run_directories_sweep(supervisor->base_directory, NULL);
+    if (supervisor->directory_fd >= 0 && !supervisor->removals)
+        run_directories_sweep(supervisor->base_directory, NULL);
     if (supervisor->base_directory) rmdir(supervisor->base_directory); /* only when empty */
     for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++) {
         uv_close((uv_handle_t *)&supervisor->signals[i], on_signal_closed);
     }
+}
+
+/* A heartbeat behind it would be told that this worker is dead, and so may one under way. */
+static void sign_off(struct supervisor *supervisor)
+{
+    struct await await = { 0 };
+    struct err err;
+    supervisor->registered = false;
+    timer_stop(&supervisor->beat);
+    if (!ledger_is_up(supervisor->ledger)) return;
+    ledger_worker_gone(supervisor->ledger, &supervisor->incarnation, await_done, &await);
+    if (!await_run(&supervisor->loop, &await, &err)) log_warn("signing off: %s", err.text);
+}
+
+/* What hangs, or is very large, is left to the next worker of this machine. */
+static void await_removals(struct supervisor *supervisor)
+{
+    int64_t until_us = clock_boot_us() + REMOVALS_US;
+    if (supervisor->removals) timer_start(&supervisor->leave, REMOVALS_US); /* to end a turn */
+    while (supervisor->removals && clock_boot_us() < until_us) loop_turn(&supervisor->loop, true);
+    timer_stop(&supervisor->leave);
+    if (supervisor->removals) log_warn("directories of ended runs are not removed yet: leaving");
 }
 
 static void on_signal_closed(uv_handle_t *handle) { (void)handle; }

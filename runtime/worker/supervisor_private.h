@@ -30,7 +30,8 @@ struct child { /* one runner process, or an isolated one; a replacement is a new
     char *run_directory;
     int directory_fd;    /* holds its lock: who can take it knows that we are gone */
     char *stats;         /* JSON, for the heartbeat */
-    uint32_t generation; /* that it serves */
+    uint32_t generation; /* that it serves, or could not build */
+    int load_failures;   /* of the newest, in a row */
     bool ready, idle, beaten, draining, killed;
     enum death_cause cause;   /* it was killed for */
     bool isolated;            /* started for one task, not replaced */
@@ -82,6 +83,7 @@ struct supervisor {
     struct keeper *keeper;
     struct list children; /* struct child.node */
     size_t deaths;        /* not yet written to the ledger */
+    int64_t fenced;       /* runners that ended themselves for it */
     size_t removals;      /* of directories, off the loop */
     int directory_fd;     /* of our own, locked for life */
     struct timer pause;   /* between two tries to get the name */

@@ -12,23 +12,28 @@
 #include "base/mem.h"
 #include "worker/runner_private.h"
 
-#define LOOK_US INT64_C(30000000)
-#define OLD_US  INT64_C(20000000) /* an answer comes, or is given up, within 10 s */
+#define OLD_US INT64_C(20000000) /* an answer comes, or is given up, within 10 s */
 
+static void look_later(struct runner *runner);
 static void on_look(struct timer *timer);
 static void on_released(void *arg, const struct ledger_hints *hints, const struct err *err);
 
 void unclaimed_init(struct runner *runner)
 {
     timer_init(&runner->loop, &runner->unclaimed, on_look);
-    timer_start(&runner->unclaimed, LOOK_US);
+    look_later(runner);
+}
+
+static void look_later(struct runner *runner)
+{
+    timer_start(&runner->unclaimed, 2 * config_duration_us(runner->config, SET_LEASE));
 }
 
 static void on_look(struct timer *timer)
 {
     struct runner *runner = container_of(timer, struct runner, unclaimed);
     size_t room = claimer_starting(runner->claimer, NULL), count;
-    timer_start(timer, LOOK_US);
+    look_later(runner);
     if (!runner->registered || !ledger_is_up(runner->starts)) return;
     LIST_EACH (node, &runner->open_slots) room++;
     struct ident *claims = xcalloc(room + 1, sizeof *claims);

@@ -150,7 +150,7 @@ static void yaml_refuses_with_line_and_column(void **state)
     YAML_REFUSED("'--- 1\\n--- 2'", "2:1: a second document");
     YAML_REFUSED("'!!binary aGk='", "1:1: only the tags of the core schema are known");
     YAML_REFUSED("'!!int x'", "1:1: not an integer");
-    YAML_REFUSED("('['):rep(65)", "1:65: nested deeper than 64");
+    YAML_REFUSED("('['):rep(65)", "1:65: nested deeper than 64 levels");
     YAML_REFUSED("'a: b: c'", "1:5: mapping values are not allowed in this context");
     YAML_REFUSED("'x: [1, 2'",
                  "2:1: while parsing a flow sequence: did not find expected ',' or ']'");

@@ -1,5 +1,6 @@
 """What must hold whatever happened, read from the ledger's tables and from what runs did to the
-world (the side-effect log: lines `id attempt word worker seconds`).
+world (the side-effect log: lines `id attempt word worker seconds`, by the monotonic clock, or by the
+wall clock after an @: programs that tasks start have no other).
 
     history = History(place, "effects")      # when nothing is active any more
     for broken in check(history, asked, ...): print(broken, history.of(broken.id))
@@ -14,12 +15,13 @@ lease while Postgres answered. I6, I7 and I8 hold at every moment: see nemesis_w
 import collections
 import json
 import re
+import time
 
 PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED = range(6)
 Broken = collections.namedtuple("Broken", "invariant id text")
 Line = collections.namedtuple("Line", "id attempt word worker at")
 
-TASKS = "id name created_at retry_max max_losses unique_key parameters expires_at"
+TASKS = "id name queue created_at retry_max max_losses unique_key parameters expires_at"
 ACTIVE = "id status starts round claim_id owner run_at cancel_at"
 OUTCOMES = ("id round attempt claim_id status failures losses started_at finished_at cancel_at"
             " worker kind result")
@@ -53,10 +55,12 @@ def _value(name, text):
 
 
 def read_lines(path):
+    ahead = time.time() - time.monotonic()
     with open(path) as file:
         for text in file.read().splitlines():
             words = text.split()
-            yield Line(words[0], int(words[1]), words[2], words[3], float(words[4]))
+            at = float(words[4][1:]) - ahead if words[4].startswith("@") else float(words[4])
+            yield Line(words[0], int(words[1]), words[2], words[3], at)
 
 
 class History:
@@ -94,12 +98,15 @@ class History:
         return next((row.worker for row in self.ends(task_id) if row.attempt == attempt), None)
 
 
-def check(history, accepted, finals=None, cancelled=(), deaths=None):
+def check(history, accepted, finals=None, cancelled=(), deaths=None, forgotten=()):
     """accepted: ids that clients were told; finals: what outcomes were when they were first seen,
     {(id, round): status and claim}; cancelled: ids that somebody asked to cancel; deaths: of
-    processes, of which each may be charged to one task."""
+    processes, of which each may be charged to one task; forgotten: ids that may have been deleted."""
     broken = [Broken("I1", task_id, "was accepted and does not exist")
-              for task_id in accepted if task_id not in history.tasks]
+              for task_id in accepted if task_id not in history.tasks and task_id not in forgotten]
+    broken += [Broken("I1", task_id, "is gone, and not all of it")
+               for rows in (history.active, history.attempts, history.outcomes)
+               for task_id in rows if rows[task_id] and task_id not in history.tasks]
     broken += [Broken("I2", task_id, "is not final") for task_id in history.active]
     for task_id in history.tasks:
         for rule in (finals_once, starts_without_gaps, budgets, last_start, overlaps, effects):
@@ -107,6 +114,8 @@ def check(history, accepted, finals=None, cancelled=(), deaths=None):
         broken += [Broken("I3", task_id, text)
                    for text in expected(history, task_id, task_id in cancelled)]
     for (task_id, number), seen in (finals or {}).items():
+        if task_id in forgotten and task_id not in history.tasks:
+            continue
         now = [final_digest(row) for row in history.outcomes[task_id] if row.round == number]
         if now != [seen]:
             broken.append(Broken("I2", task_id, "final row of round %d was %s, is %s" % (number, seen, now)))
@@ -120,15 +129,27 @@ def check(history, accepted, finals=None, cancelled=(), deaths=None):
     return broken
 
 
+def pauses(history, spans):
+    """spans: (queue, from, until) in which it was paused, and whoever paused it was told so. A start
+    that was under way may end a moment later."""
+    for queue, since, until in spans:
+        for task in history.tasks.values():
+            for row in history.ends(task.id):
+                if task.queue == queue and row.started_at and since + 1 < row.started_at < until:
+                    yield Broken("pause", task.id, "start %d began %.2f s after its queue %s was paused"
+                                 % (row.attempt, row.started_at - since, queue))
+
+
 def deaths_by_silence(history, beats, away, lease):
-    """beats: incarnation -> (heartbeat, since when it was seen); away: spans in which Postgres
-    answered nobody. A look may come late: half of the lease is enough for us."""
+    """beats: incarnation -> (heartbeat, a moment before it had come to that); away: spans in which
+    Postgres answered nobody. The keeper counts on through a short one: two thirds of the lease are
+    enough for us."""
     for worker in history.workers.values():
         if worker.incarnation not in history.silent or worker.state != "dead" or worker.incarnation not in beats:
             continue
         since = beats[worker.incarnation][1]
         silence = worker.ended_at - since - _overlap(since, worker.ended_at, away)
-        if silence < lease / 2:
+        if silence < lease * 2 / 3:
             yield Broken("death", worker.incarnation, "%s was declared dead when it had stood still for %.2f s "
                          "in which Postgres answered; the lease is %g s" % (worker.name, silence, lease))
 

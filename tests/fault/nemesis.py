@@ -35,9 +35,10 @@ class Round:
     def __init__(self, seed, seconds, workers=2, runners=2):
         self.seed, self.seconds = seed, seconds
         self.plan = nemesis_plan.make(seed, seconds, workers, runners)
-        self.world = World(workers, runners)
+        parties = [*range(workers), "clients"]
+        self.world = World(workers, runners, tcp=nemesis_plan.over_tcp(seed, parties))
         self.clients = Clients(self.world, seed)
-        self.watch = Watch(self.world)
+        self.watch = Watch(self.world, self._may_be_gone)
         self.broken = []
         self.drain_seconds = 0.0
         self.history = None
@@ -122,7 +123,10 @@ class Round:
         deaths = sum(row.state == "dead" for row in history.workers.values() if row.supervisor)
         self.broken += self.clients.broken + list(self.watch.broken.values())
         self.broken += invariants.check(history, self.clients.accepted, self.watch.finals,
-                                        self.clients.cancelled, deaths)
+                                        self.clients.cancelled, deaths, self._may_be_gone())
+        self.broken += invariants.pauses(history, self.clients.pauses)
+        self.broken += [Broken("I1", task_id, "is said to be deleted and is there")
+                        for task_id in self.clients.deleted if task_id in history.tasks]
         self.broken += invariants.deaths_by_silence(history, self.watch.beats, world.postgres_away, self.watch.lease)
         for at, index, status in world.ended:
             if status not in ALLOWED_ENDS:
@@ -136,6 +140,13 @@ class Round:
         except AssertionError as left:
             self.broken.append(Broken("left", "-", str(left)))
 
+    def _may_be_gone(self):
+        """Those that somebody deleted, and those that were final for long enough when he pruned."""
+        ended = {}
+        for (task_id, _), (*_, finished_at) in self.watch.finals.items():
+            ended[task_id] = max(finished_at, ended.get(task_id, 0))
+        return self.clients.forgotten | {task_id for task_id, at in ended.items() if at < self.clients.pruned_until}
+
     def summary(self):
         history = self.history
         if not history:
@@ -143,10 +154,10 @@ class Round:
         ended = [row.ended for rows in history.attempts.values() for row in rows]
         starts = sum(len(history.ends(task_id)) for task_id in history.tasks)
         return ("seed %d: %d faults in %d s, %d tasks (%d accepted), %d starts (%s), %d died by the lease, "
-                "%d cancels, %d operator retries, all final %.1f s after healing, %d looks: %s" % (
+                "%d cancels, %d operator retries, %d deleted, %d pauses, all final %.1f s after healing, %d looks: %s" % (
                     self.seed, len(self.plan), self.seconds, len(history.tasks), len(self.clients.accepted),
                     starts, ", ".join("%d %s" % (ended.count(word), word) for word in sorted(set(ended))),
-                    len(history.silent), len(self.clients.cancelled), len(self.clients.retried),
+                    len(history.silent), len(self.clients.cancelled), len(self.clients.retried), len(self.clients.deleted), len(self.clients.pauses),
                     self.drain_seconds, self.watch.looks,
                     "%d things are broken" % len(self.broken) if self.broken else "all invariants hold"))
 

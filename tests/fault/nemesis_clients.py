@@ -1,8 +1,10 @@
-"""The clients of a nemesis run: a steady stream of submissions of all sorts, and operators who
-cancel and retry. They know what they were told, and repeat with the same id what they were not."""
+"""The clients of a nemesis run: a steady stream of submissions of all sorts, and operators who cancel,
+retry, delete and prune, pause and resume. They know what they were told, and repeat with the same id
+what they were not."""
 
 import concurrent.futures
 import json
+import math
 import os
 import random
 import threading
@@ -56,6 +58,10 @@ class Clients:
         self.lock = threading.Lock()
         self.accepted, self.recent, self.again = {}, [], []
         self.cancelled, self.retried, self.broken = set(), set(), []
+        self.forgotten, self.deleted = set(), set()  # asked to be deleted; told that they are
+        self.pauses, self.paused = [], {}  # (queue, from, until), in seconds since the epoch; queue -> from
+        self.pruned_until = 0  # what became final before may be gone
+        self.prunes = seed % 3 == 0
         self.over = threading.Event()
         self.pool = concurrent.futures.ThreadPoolExecutor(6)
         self.pending = []
@@ -136,35 +142,75 @@ class Clients:
 
     def _operate(self):
         draw = random.Random(self.draw.random())
+        actions, weights = zip((self._cancel, 56), (self._retry, 22), (self._delete, 10), (self._pause, 8),
+                               (self._prune, 4 if self.prunes else 0))
         while not self.over.wait(draw.uniform(0.2, 0.8)):
-            try:
-                if draw.random() < 0.7:
-                    self._cancel(draw)
-                else:
-                    self._retry(draw)
-            except AssertionError as late:
-                self.broken.append(Broken("I7", "-", "an operator's command: %s" % late))
+            self._resume(lambda queue: draw.random() < 0.3)
+            draw.choices(actions, weights)[0](draw)
+        end = time.monotonic() + 60
+        while self.paused and time.monotonic() < end:
+            self._resume(lambda queue: True)
+        if self.paused:
+            self.broken.append(Broken("I7", "-", "cannot be resumed: %s" % self.paused))
+
+    def _command(self, *words, allowed=(0, 3, 6)):
+        """Whether the operator was told that it is done."""
+        try:
+            done = self.place.run(*words, seconds=90)
+        except AssertionError as late:
+            self.broken.append(Broken("I7", "-", "an operator's command: %s" % late))
+            return False
+        if done.status not in allowed:
+            self.broken.append(Broken("I1", words[1], "%s exits %d: %s" % (words[0], done.status, done.err)))
+        return done.status == 0
 
     def _cancel(self, draw):
         with self.lock:
-            if not self.recent:
-                return
-            task_id = draw.choice(self.recent)
-        self.cancelled.add(task_id)
-        done = self.place.run("cancel", task_id, "--json", seconds=90)
-        if done.status not in (0, 3, 6):
-            self.broken.append(Broken("I1", task_id, "cancel exits %d: %s" % (done.status, done.err)))
+            recent = [task_id for task_id in self.recent if task_id not in self.forgotten]
+        if recent:
+            task_id = draw.choice(recent)
+            self.cancelled.add(task_id)
+            self._command("cancel", task_id, "--json")
 
-    def _retry(self, draw):
+    def _final(self, draw, condition):
+        """The id of a task that is final, or None."""
         try:
             rows = self.place.psql(
-                "SELECT o.id FROM outcomes o WHERE o.status IN (4, 5) AND o.round < 3"
+                "SELECT o.id FROM outcomes o WHERE " + condition +
                 " AND NOT EXISTS (SELECT FROM active a WHERE a.id = o.id) ORDER BY 1 DESC LIMIT 30")
         except AssertionError:
-            return  # Postgres is away
-        if rows:
-            task_id = draw.choice(rows)[0]
+            return None  # Postgres is away
+        return draw.choice(rows)[0] if rows else None
+
+    def _retry(self, draw):
+        task_id = self._final(draw, "o.status IN (4, 5) AND o.round < 3")
+        if task_id:
             self.retried.add(task_id)
-            done = self.place.run("retry", task_id, seconds=90)
-            if done.status not in (0, 3, 6):
-                self.broken.append(Broken("I1", task_id, "retry exits %d: %s" % (done.status, done.err)))
+            self._command("retry", task_id)
+
+    def _delete(self, draw):
+        """Of what nobody submits again because he was not told."""
+        task_id = self._final(draw, "true")
+        if task_id in self.accepted:
+            self.forgotten.add(task_id)
+            if self._command("delete", task_id, allowed=(0, 3, 4)):
+                self.deleted.add(task_id)
+
+    def _prune(self, _draw):
+        age = 20
+        self.pruned_until = time.time() + 90 - age  # whenever it takes effect
+        self._command("prune", "--older-than", "%ds" % age, allowed=(0, 3))
+        self.pruned_until = time.time() - age
+
+    def _pause(self, draw):
+        queue = draw.choice(["default", "high_priority", "low_priority"])
+        if self._command("queues", "pause", queue, allowed=(0, 3)):
+            self.paused[queue] = time.time()
+        else:
+            self.paused.setdefault(queue, math.inf)  # who knows
+
+    def _resume(self, which):
+        for queue in [queue for queue in self.paused if which(queue)]:
+            until = time.time()
+            if self._command("queues", "resume", queue, allowed=(0, 3)):
+                self.pauses.append((queue, self.paused.pop(queue), until))

@@ -15,12 +15,13 @@ WEIGHTS = {
     "kill_runner": 14, "stop_runner": 6, "kill_supervisor": 5, "stop_supervisor": 4,
     "kill_group": 4, "stop_group": 4, "terminate": 5, "reload": 7, "kill_client": 6,
     "redis_proxy": 10, "postgres_proxy": 10, "flush": 5, "redis_crash": 4, "postgres_crash": 4,
-    "scripts_flush": 2, "partition": 16, "outage": 14,
+    "scripts_flush": 2, "partition": 16, "outage": 14, "clock": 8, "redis_clock": 3,
 }
 MODES = ["delay", "black_hole", "to_server_only", "to_client_only", "freeze", "cut", "cut_after",
          "refuse", "swallow"]
 AWAY = ["black_hole", "freeze", "refuse", "to_server_only", "to_client_only"]  # modes in which nobody is answered
 RELOADS = ["change", "break", "mend"]
+CLOCKS = [0.3, 2.5, 40, 3600, 3 * 86400]  # seconds by which one is set, forward or back
 
 
 def make(seed, seconds, workers, runners):
@@ -36,6 +37,12 @@ def make(seed, seconds, workers, runners):
         if draw.random() < 0.04:
             at += 3 * LEASE  # some peace, in which deaths by the lease come to their end
     return plan
+
+
+def over_tcp(seed, parties):
+    """Those whose way to the stores is TCP; the others have unix sockets."""
+    draw = random.Random(seed + 2)
+    return {party for party in parties if draw.random() < 0.5}
 
 
 def _draw_fault(draw, at, verb, workers, runners):
@@ -60,10 +67,14 @@ def _draw_fault(draw, at, verb, workers, runners):
         detail = [round(draw.uniform(0, 1.5), 2) for _ in range(workers)] + [0]
     elif verb == "reload":
         detail = draw.choice(RELOADS)
+    elif verb in ("clock", "redis_clock"):
+        # of the supervisor (0) or a runner
+        victim = (worker, draw.randrange(runners + 1)) if verb == "clock" else ()
+        detail = draw.choice(CLOCKS) * draw.choice([-1, 1])
     elif verb in ("flush", "scripts_flush", "redis_crash", "postgres_crash", "kill_client"):
         victim = ()
         seconds = {"kill_client": draw.uniform(0, 0.08)}.get(verb, min(seconds, 4.0))
-    if verb in ("flush", "scripts_flush", "reload", "kill_runner"):
+    if verb in ("flush", "scripts_flush", "reload", "kill_runner", "clock", "redis_clock"):
         seconds = 0
     return Fault(round(at, 3), verb, victim, detail, round(seconds, 3))
 

@@ -38,13 +38,17 @@ FROM tasks t
 
 
 class Watch(threading.Thread):
-    def __init__(self, world, every=0.3):
+    def __init__(self, world, may_be_gone, every=0.3):
+        """may_be_gone(): ids that may have been deleted; of those a hint may be left that is dropped
+        when somebody claims it."""
         super().__init__(daemon=True)
         self.world, self.place, self.every = world, world.place, every
+        self.may_be_gone = may_be_gone
         self.lease = float(world.lease.rstrip("s"))
         self.broken, self.finals, self.looks = {}, {}, 0
         self.waiting, self.orphaned = {}, {}
-        self.beats = {}  # incarnation -> (heartbeat, seconds since the epoch when it was first seen)
+        self.beats = {}  # incarnation -> (heartbeat, seconds since the epoch of the last look without it)
+        self.looked_at = 0.0  # when beats were last read
         self.over = threading.Event()
 
     def stop(self):
@@ -85,9 +89,11 @@ class Watch(threading.Thread):
                 self.broken.setdefault((invariant, key[0]), Broken(invariant, key[0], text % seconds))
 
     def _note_beats(self):
+        now = 0.0
         for incarnation, heartbeat, now in self.place.psql(BEATS):
             if self.beats.get(incarnation, (None,))[0] != heartbeat:
-                self.beats[incarnation] = (heartbeat, float(now))
+                self.beats[incarnation] = (heartbeat, self.looked_at or float(now))
+        self.looked_at = float(now) or self.looked_at
 
     def _note_finals(self):
         for row in invariants.read_table(self.place, "outcomes", invariants.OUTCOMES):
@@ -108,6 +114,6 @@ class Watch(threading.Thread):
         starts = {task_id: int(count) for task_id, count in self.place.psql(STARTS)}
         for task_id, count in hinted.items():
             known = starts.get(str(task_id))
-            if known is None or count > known:
+            if count > known if known is not None else str(task_id) not in self.may_be_gone():
                 self.broken[("I8", str(task_id))] = Broken(
                     "I8", str(task_id), "hint of start %d, the ledger knows %s" % (count, known))

@@ -13,6 +13,7 @@ import signal
 import time
 
 import ctutor
+from clocks import Clocks
 from nemesis_plan import AWAY
 from proxy import TO_CLIENT, TO_SERVER, StoreProxies
 
@@ -22,14 +23,17 @@ ALLOWED_ENDS = {0, 3, 75, -signal.SIGKILL}  # of a supervisor: left, stores away
 
 
 class World:
-    def __init__(self, workers=2, runners=2, lease="3s"):
+    def __init__(self, workers=2, runners=2, lease="3s", tcp=()):
+        """tcp: who reaches the stores by TCP, of the workers' numbers and "clients"."""
         self.place = ctutor.Installation(tasks=TASKS)
         self.runners, self.lease = runners, lease
         self.log_path = os.path.join(self.place.root, "effects")
         open(self.log_path, "w").close()
         self.place.task("lib/place", "return %r\n" % self.log_path)
         self.parties = list(range(workers)) + ["clients"]
-        self.proxies = {party: StoreProxies(self.place, "proxy-%s" % party) for party in self.parties}
+        self.proxies = {party: StoreProxies(self.place, "proxy-%s" % party, party in tcp) for party in self.parties}
+        self.clocks = Clocks(self.place)
+        self.clocks.use("redis", self.place.redis_server)
         self.place.env.update(self.env_of("clients"))
         self.workers = [None] * workers
         self.down_until = [0.0] * workers
@@ -72,7 +76,8 @@ class World:
                 self.down_until[index] = max(self.down_until[index], time.monotonic() + 0.3)
             if not worker and time.monotonic() >= self.down_until[index]:
                 self.workers[index] = self.place.start_worker(
-                    processes=self.runners, concurrency=100, ready=False, env=self.env_of(index))
+                    processes=self.runners, concurrency=100, ready=False,
+                    env={**self.env_of(index), **self.clocks.env(index)})
                 self.note("worker %d starts, pid %d" % (index, self.workers[index].pid))
 
     def _signal(self, pids, number):
@@ -219,6 +224,14 @@ class World:
     def _redis(self, *words):
         with contextlib.suppress(OSError, ctutor.RedisError):
             self.place.redis(*words)
+
+    def _do_clock(self, fault):
+        index, number = fault.victim
+        for pid in self.group(index)[number:][:1]:
+            self.clocks.step(index, fault.detail, pid)
+
+    def _do_redis_clock(self, fault):
+        self.clocks.step("redis", fault.detail)
 
     def _do_redis_crash(self, fault):
         self._crash(self.place.redis_server, signal.SIGKILL, fault)

@@ -53,6 +53,11 @@ return {
 }
 """
 
+ALONE = """
+local effects = require "effects"
+return { memory = "256M", execute = function(ctx) effects.work(ctx, 0.1) return effects.done(ctx) end }
+"""
+
 
 def table():
     """What `help faults` says."""
@@ -110,6 +115,7 @@ class Session:
         self.resume = {}      # pid -> when a stopped process goes on
         self.noticed = 0      # entries of fired() that were looked at
         self.asked = {}       # stimulus -> when it was last given
+        self.held = None      # a supervisor that stands still: its process
         self.versions = 0
 
     # -- life --
@@ -122,6 +128,7 @@ class Session:
             open(self.effects, "w").close()
             place.task("lib/place", "return %r\n" % self.effects)
             place.task("talkative", TALKATIVE)
+            place.task("alone", ALONE)
             place.env.update({"CTUTOR_LEASE": "%ds" % LEASE, "CTUTOR_GRACE": "1s", "CTUTOR_RESULT_TTL": "30d"})
             place.run("migrate").expect(0)
             self.orders = Orders(os.path.join(place.root, "orders"), self.orders_wanted + self.extra)
@@ -210,6 +217,8 @@ class Session:
             self._every("ask_reload", 1.0)
         if any(name.startswith(("present", "epoch", "push")) for name in names):
             self._every("flush", 3.0)
+        if "fence" in names and len(names) <= 3:
+            self._hold_worker()
 
     def _is_time(self, what, seconds):
         if time.monotonic() - self.asked.get(what, 0) < seconds:
@@ -226,7 +235,7 @@ class Session:
 
     def _submit(self):
         lines = [self._line("talkative"), self._line("plain", seconds=0.05), self._line("flaky", failures=1),
-                 self._line("shell"), self._line("snoozing", times=1), self._line("plain", seconds=1.5)]
+                 self._line("shell"), self._line("alone"), self._line("snoozing", times=1), self._line("plain", seconds=1.5)]
         if len(self.accepted) < 12:  # nobody serves that queue until the end
             lines += [{**self._line("plain", seconds=0), "queue": "parked"} for _ in range(4)]
         done = self.place.run("submit", "--bulk", "-", "--json", input="".join(json.dumps(line) + "\n" for line in lines))
@@ -256,6 +265,28 @@ class Session:
         if worker and "runners of" in worker.log():
             worker.signal(signal.SIGTERM)
 
+    def _hold_worker(self):
+        """Until it is declared dead, or everybody is: its runners see that it stands still, and
+        it is told when it goes on. Who keeps is left alone."""
+        place = self.place
+        if self.held:
+            row = place.value("SELECT state FROM workers WHERE supervisor IS NULL AND pid = %d"
+                              " ORDER BY started_at DESC" % self.held.pid)
+            if row == "alive" and not self._is_time("hold", 15):
+                return
+            with contextlib.suppress(ProcessLookupError):
+                self.held.send_signal(signal.SIGCONT)
+            self.held = None
+            self.asked["hold"] = time.monotonic()
+        elif self._is_time("hold", 3):
+            keeper = place.value("SELECT w.pid FROM keeper k JOIN workers w ON w.incarnation = k.holder"
+                                 " WHERE w.state = 'alive'")
+            others = [worker for worker in self.workers if keeper and worker and str(worker.pid) != keeper
+                      and worker.process.poll() is None and "runners of" in worker.log()]
+            if len(others) == 1:
+                self.held = others[0].process
+                self.held.send_signal(signal.SIGSTOP)
+
     def _reload(self):
         self.versions += 1
         self.place.task("talkative", TALKATIVE + "-- version %d\n" % self.versions)
@@ -273,6 +304,8 @@ class Session:
 
     def _settle(self):
         """Everybody dies once more; one that nothing is wrong with takes over."""
+        if self.held:
+            self.held.send_signal(signal.SIGCONT)
         for pid in list(self.resume):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
@@ -341,9 +374,9 @@ def is_take(point):
 
 
 SESSIONS = {
-    "runner_kill": lambda only: Session({"runner"}, MORTAL, only, runners=2, extra=LOSSES + DEATHS),
-    "runner_stop": lambda only: Session({"runner"}, ("stop",), only, runners=4, extra=LOSSES + DEATHS),
-    "runner_fail": lambda only: Session({"runner"}, ("error", "lose"), only, lambda point: not is_take(point),
+    "runner_kill": lambda only: Session({"runner", "isolated"}, MORTAL, only, runners=2, extra=LOSSES + DEATHS),
+    "runner_stop": lambda only: Session({"runner", "isolated"}, ("stop",), only, runners=4, extra=LOSSES + DEATHS),
+    "runner_fail": lambda only: Session({"runner", "isolated"}, ("error", "lose"), only, lambda point: not is_take(point),
                                         extra=FEW_LOSSES, mortal=False),
     "runner_take": lambda only: Session({"runner"}, ("error", "lose"), only, is_take, extra=DEATHS),
     "supervisor_kill": lambda only: Session({"supervisor", "checker"}, MORTAL, only),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import time
 
 import ctutor
@@ -25,21 +26,45 @@ return {
 """
 
 
+@contextlib.contextmanager
+def frozen(server):
+    """All its processes; the first one first, so that no other is born meanwhile."""
+    pids = [server.pid]
+    try:
+        os.kill(pids[0], signal.SIGSTOP)
+        for pid in ctutor.descendants(pids[0]):
+            pids.append(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 class StoresTest(ctutor.JourneyTest):
     """One worker behind proxies; the clients of a test talk to the stores directly unless it says so."""
 
     processes = 1
     settings = {}
+    proxies = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.proxies = StoreProxies(cls.place)
+        way = cls.way()
         cls.log = os.path.join(cls.place.root, "effects")
         cls.place.task("noted", NOTED)
         cls.place.env.update(cls.settings)
-        cls.worker = cls.place.start_worker(processes=cls.processes, env=cls.proxies.env)
+        cls.worker = cls.place.start_worker(processes=cls.processes, env=way)
         cls.addClassCleanup(cls._leave)
+
+    @classmethod
+    def way(cls):
+        """Settings by which the worker reaches the stores."""
+        cls.proxies = StoreProxies(cls.place)
+        return cls.proxies.env
 
     @classmethod
     def _leave(cls):
@@ -48,7 +73,8 @@ class StoresTest(ctutor.JourneyTest):
             raise AssertionError("the worker left with %d:\n%s" % (status, cls.worker.log()))
 
     def setUp(self):
-        self.addCleanup(self.proxies.heal)
+        if self.proxies:
+            self.addCleanup(self.proxies.heal)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.log)
 

@@ -25,13 +25,17 @@ class Nemesis(unittest.TestCase):
         self.assertNotEqual(nemesis_plan.make(5, 60, 2, 2), nemesis_plan.make(6, 60, 2, 2))
         verbs = {fault.verb for seed in range(20) for fault in nemesis_plan.make(seed, 60, 2, 2)}
         self.assertEqual(verbs, set(nemesis_plan.WEIGHTS))
+        ways = [nemesis_plan.over_tcp(seed, (0, 1, "clients")) for seed in range(20)]
+        self.assertEqual(ways[5], nemesis_plan.over_tcp(5, (0, 1, "clients")))
+        self.assertEqual(set.union(*ways), {0, 1, "clients"})
+        self.assertEqual(set.intersection(*ways), set())
 
 
 class Eyes(unittest.TestCase):
     """Histories in which one thing is wrong: the check of that thing says so."""
 
     def setUp(self):
-        task = SimpleNamespace(id="t", name="plain", created_at=0.0, retry_max=0, max_losses=3, unique_key="k",
+        task = SimpleNamespace(id="t", name="plain", queue="default", created_at=0.0, retry_max=0, max_losses=3, unique_key="k",
                                parameters="{}", expires_at=None)
         first = SimpleNamespace(id="t", attempt=1, round=1, claim_id="c1", ended="released", started_at=1.0,
                                 ended_at=2.0, worker="w", kind=None)
@@ -53,6 +57,19 @@ class Eyes(unittest.TestCase):
 
     def test_an_accepted_task_is_missing(self):
         self.assertEqual(self.seen(accepted=["t", "u"]), {"I1"})
+
+    def test_an_accepted_task_was_deleted(self):
+        finals = {("u", 1): (SUCCESS, "c2", 2, 4.0)}
+        self.assertEqual(self.seen(accepted=["t", "u"], finals=finals, forgotten={"u"}), set())
+
+    def test_a_deleted_task_left_rows(self):
+        self.history.outcomes["u"] = [self.end]
+        self.assertEqual(self.seen(forgotten={"u"}), {"I1"})
+
+    def test_a_paused_queue_started_a_task(self):
+        def seen(since, until):
+            return [broken.id for broken in invariants.pauses(self.history, [("default", since, until)])]
+        self.assertEqual((seen(1.5, 9), seen(2.5, 9), seen(1.5, 2.9)), (["t"], [], []))
 
     def test_it_is_not_final(self):
         self.history.active["t"] = object()

@@ -40,7 +40,7 @@ class Points(unittest.TestCase):
         wanted = {(point["name"], role, action) for point in points.table()
                   for role in point["processes"] for action in point["actions"]}
         met = set()
-        for role in ("runner", "supervisor", "checker", "cli"):
+        for role in ("runner", "isolated", "supervisor", "checker", "cli"):
             for line in points.orders_of(points.table(), {role}, points.MORTAL + ("stop", "error", "lose")):
                 words = line.split()
                 met.add((words[0], words[-1], words[1]))
@@ -65,7 +65,7 @@ class Points(unittest.TestCase):
         self.assertEqual(places - named, set())
         for name in named - places:
             verb = name.rpartition("_")[0]
-            self.assertRegex(text, r'(?:\.name = |\{\s*)"%s"' % verb.replace("_", "[ _]"))
+            self.assertRegex(text, r'(?:\.name = |\{\s*|broker_send\(broker, )"%s"' % verb.replace("_", "[ _]"))
 
 
 for session in SESSIONS:

@@ -2,11 +2,12 @@
 itself, nothing runs twice."""
 
 import os
+import resource
 import signal
 import time
 import unittest
 
-from ctutor import wait_until
+from ctutor import RedisError, wait_until
 from nemesis_clients import new_id
 from proxy import StoreProxies
 from stores_case import AFTER_RETURN, StoresTest
@@ -194,6 +195,39 @@ class Refusals(StoresTest):
             self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
         self.in_time(time.monotonic() - began, AFTER_RETURN)
 
+    def test_redis_that_cannot_save_and_back(self):
+        """It refuses all writes as long as its snapshots fail."""
+        server = self.place.redis_server
+        server.stop()
+        server.argv += ["--save", "3600 1", "--logfile", "/dev/null"]  # only the snapshot is a file
+        server.start()
+        self.settle()
+        running = self.submit("seconds=2")
+        self.place.wait_status(running, "STARTED")
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        self._snapshot("err")
+        with self.assertRaisesRegex(RedisError, "MISCONF"):
+            self.place.redis("SET", "x", "y")
+        ids = [self.submit() for _ in range(3)]
+        self.assertEqual(self.result(running)["attempt"], 1)
+        time.sleep(1)
+        for task_id in ids:
+            self.assertEqual(self.lines_of(task_id), [])
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self._snapshot("ok")
+        began = time.monotonic()
+        ids.append(self.submit())
+        wait_until(lambda: all("end 1" in self.lines_of(task_id) for task_id in ids), 20)
+        self.in_time(time.monotonic() - began, AFTER_RETURN)
+        for task_id in ids:
+            self.result(task_id)
+            self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
+
+    def _snapshot(self, status):
+        self.place.redis("BGSAVE")
+        wait_until(lambda: b"rdb_bgsave_in_progress:0\r\nrdb_last_save_time" in self.place.redis("INFO", "persistence")
+                   and b"rdb_last_bgsave_status:%s" % status.encode() in self.place.redis("INFO", "persistence"), 10, status)
+
     def test_postgres_read_only_and_back(self):
         self.settle()
         running, waiting = self.submit("seconds=1"), self.submit("--delay=1s")
@@ -211,6 +245,17 @@ class Refusals(StoresTest):
             self.assertEqual(self.result(task_id)["attempt"], 1)
             self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
         self.in_time(time.monotonic() - began, AFTER_RETURN)
+
+    def test_a_row_is_locked_while_its_worker_leaves(self):
+        """Heartbeats come behind the sign-off then, and find nobody."""
+        for _ in range(3):
+            worker = self.place.start_worker(env={"CTUTOR_LEASE": "3s"})
+            with self.place.session() as say:
+                say("BEGIN; SELECT FROM workers WHERE pid = %d FOR UPDATE;" % worker.pid)
+                worker.signal(signal.SIGTERM)
+                wait_until(lambda: not worker.runners(), 10)
+                time.sleep(0.8)  # a heartbeat is due every 0.6 s
+            self.assertEqual(worker.wait(), 0, worker.log())
 
     def _make_read_only(self, word):
         self.place.psql("ALTER SYSTEM SET default_transaction_read_only = %s" % word)

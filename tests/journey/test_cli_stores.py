@@ -18,6 +18,8 @@ FILES = {
     "wait": 'return { queue = "default", execute = function(ctx)\n'
             '  ctx.info("begun")\n'
             '  for i = 1, 100 do ctx.progress(i) ctx.sleep(0.1) end\nend }',
+    "echo": 'return { queue = "default", additional_params = true, params = { more = { type = "boolean", default = false } },\n'
+            '  execute = function(ctx, p) if p.more then return { p } end return p end }',
     "hostile": 'return { queue = "default", execute = function(ctx)\n'
                '  ctx.info("\\27[2J \\194\\1552J \\127 \\226\\128\\174")\n'
                '  ctx.progress(50, { ["k\\27[2J"] = "\\194\\1552J" })\n'
@@ -81,6 +83,27 @@ class Commands(ServedTest):
             told = self.run_("submit", "--bulk", "-", *words, status=2, input=lines)
             self.assertEqual(told.out, "")
             self.assertIn("--bulk", told.err)
+
+    def test_nesting_ends_at_the_same_level_everywhere(self):
+        words = "nested deeper than 64 levels"
+
+        def parameters(levels, **more):
+            return json.dumps({"x": "NEST", **more}).replace('"NEST"', "[" * (levels - 1) + "]" * (levels - 1))
+
+        def line(levels):
+            return json.dumps({"task_name": "echo", "parameters": "NEST"}).replace('"NEST"', parameters(levels))
+
+        task = self.submit("echo", "--params", parameters(64))
+        self.assertEqual(len(self.result(task)["result"]), 2)
+        for args in (["--params", parameters(65)], ["x:=" + "[" * 64 + "]" * 64], ["x:=" + "[" * 65 + "]" * 65]):
+            self.assertIn(words, self.run_("submit", "echo", *args, status=2).err)
+        told = self.run_("submit", "--bulk", "-", status=2, input="\n".join(line(n) for n in (64, 65, 66, 500)))
+        self.assertEqual(len(told.lines), 1)
+        self.assertEqual(told.err.count("parameters: " + words), 3, told.err)
+        self.assertEqual(self.result(told.lines[0])["status"], "SUCCESS")
+        error = self.result(self.submit("echo", "--params", parameters(64, more=True)), status=1)["error"]
+        self.assertEqual(error["kind"], "unstorable")
+        self.assertIn(words, error["message"])
 
     def test_several_ids_are_all_tried(self):
         waiting = [self.submit("greet", "name=a", "--delay", "1h") for _ in range(2)]

@@ -7,7 +7,8 @@ import signal
 import time
 import unittest
 
-from ctutor import JourneyTest, command_line, descendants, is_alive, reap_orphans, wait_until
+from ctutor import JourneyTest, is_alive, reap_orphans, wait_until
+from journey import STRAYS, strays
 
 NAP = """
 return {
@@ -22,33 +23,18 @@ return { timeout = 60, max_losses = %d, execute = function(ctx)
   while true do end
 end }
 """
-# What strays: its own session, its parent gone, at the end its environment too.
-STRAYS = """
-local process = require "ctutor.process"
-return {
-  timeout = 120, max_losses = 10,
-  execute = function(ctx)
-    if ctx.attempt > 1 then return ctx.attempt end
-    return process.run { "sh", "-c", [[
-      (setsid sh -c 'sleep 4171 & sleep 4172') &
-      setsid sh -c 'setsid sleep 4173 &'
-      echo data > kept-in-the-directory
-      sleep 4174]] }
-  end,
-}
+STUCK = """
+return { execute = function() return 1 end,
+  on_success = function(ctx) ctx.info("computes") string.find(("a"):rep(40), ("a*"):rep(20) .. "b") end }
 """
 LEASE = 5
 ENV = {"CTUTOR_LEASE": "%ds" % LEASE}
 
 
-def strays():
-    return [pid for pid in descendants(os.getpid())
-            if command_line(pid).startswith("sleep 417") and is_alive(pid)]
-
-
 class DeathTest(JourneyTest):
     def setUp(self):
-        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "last": HOT % 1, "strays": STRAYS}.items():
+        for name, text in {"nap": NAP, "hot": HOT % 3, "once": HOT % 0, "last": HOT % 1, "strays": STRAYS,
+                           "stuck": STUCK}.items():
             self.place.task(name, text)
 
     def started(self, *args):
@@ -68,10 +54,28 @@ class DeathTest(JourneyTest):
         return self.place.psql("SELECT status, starts, failures, losses, unwitnessed FROM active "
                                "WHERE id = '%s'" % task_id)
 
+    def fenced(self):
+        (row,) = self.place.run("workers", "--json").expect(0).json["workers"]
+        return row["fenced"]
+
     def directories(self):
         return glob.glob(os.path.join(self.place.tmp, "ctutor-run-*", "*", "*"))
 
     # ---- a runner ----
+
+    def test_a_hook_that_costs_processes_is_given_up(self):
+        with self.place.worker(env=ENV) as worker:
+            nap, stuck = self.started("nap", "seconds=3"), self.place.submit("stuck")
+            for time_ in range(1, 4):
+                wait_until(lambda: worker.log().count("computes") == time_)
+                (runner,) = worker.runners()
+                os.kill(runner, signal.SIGKILL)
+                wait_until(lambda: not is_alive(runner))
+            wait_until(lambda: "on_success of stuck (%s) is given up" % stuck in worker.log())
+            wait_until(lambda: self.place.value("SELECT count(*) FROM hooks_owed") == "0")
+            self.check_attempt(stuck, 1)
+            neighbour = self.result(nap)
+            self.assertEqual((neighbour["status"], neighbour["failures"], neighbour["errors"]), ("SUCCESS", 0, []))
 
     def test_what_a_killed_runner_left_behind_is_gone(self):
         with self.place.worker() as worker:
@@ -150,6 +154,7 @@ class DeathTest(JourneyTest):
             wait_until(lambda: not is_alive(runner), 3)
             self.assertIn("I stood still", worker.log())
             self.check_attempt(task_id, 2)
+            wait_until(lambda: self.fenced() == 1, 3, "it is counted")
 
     # ---- a supervisor ----
 

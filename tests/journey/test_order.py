@@ -214,6 +214,17 @@ class Served(OrderTest):
             self.place.run("queues", "resume", "default").expect(0)
             self.place.run("result", task_id, "--wait=10s").expect(0)
 
+    def test_nobody_takes_what_is_paused_while_redis_is_filled_again(self):
+        with self.place.worker():
+            self.place.run("queues", "pause", "default").expect(0)
+            ids = self.submit_many(range(5), queue="default")
+            for _ in range(3):
+                self.place.redis("FLUSHALL")
+                ctutor.wait_until(lambda: self.place.redis("EXISTS", "{ctutor}:epoch"), 10)
+                self.assertEqual(self.place.redis("ZCARD", "{ctutor}:q:default"), 5)
+                self.assertEqual(self.place.redis("SMEMBERS", "{ctutor}:paused"), [b"default"])
+            self.place.run("cancel", *ids).expect(0)
+
     def test_hints_that_redis_lost_come_back(self):
         with self.place.worker(concurrency=1):
             key = self.log + ".key"

@@ -87,6 +87,25 @@ class ReloadTest(JourneyTest):
             self.assertEqual(self.result("shaky"), 3)
             self.assertNotIn("shaky.lua:3", self.place.run("tasks", "--json").out)
 
+    def test_a_runner_that_cannot_build_the_code_is_asked_again(self):
+        path = os.path.join(self.place.work, "orders")
+        with open(path, "w") as file:  # the second build, and the fourth to the sixth
+            file.write("generation_load error after 2\ngeneration_load error after 3 times 3\n")
+        descriptor = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, descriptor)
+        self.addCleanup(setattr, self.place, "pass_fds", ())
+        self.place.pass_fds = (descriptor,)
+        with self.place.worker(env={"CTUTOR_FAULTS_FD": str(descriptor)}) as worker:
+            self.place.task("steady", answers(1))
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result("steady"), 1)
+            self.place.task("steady", answers(2))
+            self.assertIn("keeps its old code", self.place.run("worker", "reload").expect(1).out)
+            self.assertEqual(self.result("steady"), 1)
+            self.place.run("worker", "reload").expect(0)
+            self.assertEqual(self.result("steady"), 2)
+            self.assertEqual(len(worker.runners()), 1)
+
     def test_runs_finish_on_the_code_they_began_with(self):
         gate = os.path.join(self.place.work, "gate")
         for rounds in (1, 3):
@@ -267,6 +286,39 @@ class ReloadTest(JourneyTest):
             self.place.task("slow", answers(1))
             self.place.run("worker", "reload").expect(0)
             self.assertEqual(self.result("slow"), 1)
+
+    def test_a_reload_asked_of_a_worker_that_is_told_to_leave_is_answered(self):
+        gate = os.path.join(self.place.work, "leaving")
+        self.place.task("sleeper", SLEEPER % 1)
+        worker = self.place.start_worker()
+        run = self.place.submit("sleeper", "gate=" + gate)
+        self.place.wait_status(run, "STARTED")
+        self.place.task("slow", "local e = os.clock() + 1 while os.clock() < e do end " + answers(1))
+        first = self.place.start("worker", "reload")
+        wait_until(lambda: self.checkers(worker), 10)
+        second = self.place.start("worker", "reload")
+        wait_until(lambda: worker.log().count("asked to reload") == 2, 10)
+        worker.signal(signal.SIGTERM)
+        self.assertIn(first.wait(30), (0, 1))  # on a busy machine slow.lua takes too long
+        out, err = second.communicate(timeout=30)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("this worker is leaving", out + err)
+        open(gate, "w").close()
+        self.assertEqual(worker.wait(), 0, worker.log())
+
+    def test_a_worker_that_leaves_during_a_reload_leaves_in_order(self):
+        """A heartbeat and the end of the checker fall due while what its runner left is removed."""
+        worker = self.place.start_worker(env={"CTUTOR_LEASE": "3s"})
+        runner = wait_until(lambda: self.place.value(
+            "SELECT incarnation FROM workers WHERE state = 'alive' AND supervisor IS NOT NULL"), 10)
+        left = os.path.join(self.place.tmp, "ctutor-run-%d" % os.geteuid(), runner)
+        for number in range(30_000):
+            os.close(os.open(os.path.join(left, str(number)), os.O_CREAT | os.O_WRONLY))
+        self.place.task("slow", "local e = os.clock() + 0.1 while os.clock() < e do end " + answers(1))
+        worker.signal(signal.SIGHUP)
+        wait_until(lambda: self.checkers(worker), 10)
+        self.assertEqual(worker.stop(), 0, worker.log())
+        self.assertIn("has left", worker.log())
 
     def test_a_folder_that_is_gone_changes_nothing(self):
         with self.place.worker():

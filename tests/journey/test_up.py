@@ -4,12 +4,14 @@ import contextlib
 import glob
 import json
 import os
+import re
 import pwd
 import shutil
 import signal
 import stat
 import tempfile
 import unittest
+import urllib.request
 
 import ctutor
 
@@ -41,7 +43,7 @@ class Checkout:
 
     def start(self, ready=True, env=None):
         with open(self.log_path, "wb") as log:
-            self.process = self.place.start("up", cwd=self.path, env=env, stdout=log, stderr=log)
+            self.process = self.place.start("up", "--port=0", cwd=self.path, env=env, stdout=log, stderr=log)
         if ready:
             self.wait_for("generation 1 serves")
         return self
@@ -66,6 +68,13 @@ class Checkout:
 
     def echo(self, text):
         return self.run("submit", "echo", "text=" + text, "--wait").json["text"]
+
+    def ready(self):
+        """What the REST API says of itself."""
+        self.wait_for("serving http://")
+        port = re.search(r"serving http://127.0.0.1:(\d+)", self.log())[1]
+        with urllib.request.urlopen("http://127.0.0.1:%s/readyz" % port, timeout=30) as answer:
+            return json.load(answer)["status"]
 
     def stop(self, number=signal.SIGINT):
         self.process.send_signal(number)
@@ -108,6 +117,7 @@ class UpTest(unittest.TestCase):
 
     def check_it_works(self, checkout):
         self.assertEqual(checkout.start().echo("one"), "one")
+        self.assertEqual(checkout.ready(), "ready")
         self.assertEqual(checkout.stop(), 0)
         self.check_all_gone()
 
@@ -167,7 +177,7 @@ class UpTest(unittest.TestCase):
     def test_a_terminal_that_is_closed_ends_it(self):
         checkout = self.checkout()
         with open(checkout.log_path, "wb") as log:
-            checkout.process, hang_up = checkout.place.start_on_terminal("up", log=log, cwd=checkout.path)
+            checkout.process, hang_up = checkout.place.start_on_terminal("up", "--port=0", log=log, cwd=checkout.path)
         checkout.wait_for("generation 1 serves")
         hang_up()
         checkout.process.wait(60)
@@ -210,7 +220,7 @@ class UpTest(unittest.TestCase):
         env = dict(checkout.place.env)
         with open(checkout.log_path, "wb") as log:
             checkout.process = checkout.place.start(
-                "up", cwd=checkout.path, executable=program, stdout=log, stderr=log, **as_user)
+                "up", "--port=0", cwd=checkout.path, executable=program, stdout=log, stderr=log, **as_user)
         checkout.wait_for("generation 1 serves")
         done = checkout.place.start("submit", "echo", "text=me", "--wait", cwd=checkout.path, env=env,
                                     executable=program, **as_user)
@@ -224,7 +234,7 @@ class UpTest(unittest.TestCase):
         checkout = self.checkout()
         os.mkdir(checkout.file(""), 0o755)
         os.chown(checkout.file(""), 65534, 65534)
-        self.assertIn(".ctutor", checkout.run("up", status=2).err)
+        self.assertIn(".ctutor", checkout.run("up", "--port=0", status=2).err)
 
     # -- ends that nobody planned --
 
@@ -301,7 +311,7 @@ class WhileItRuns(unittest.TestCase):
     def test_a_second_one_in_the_same_folder_is_refused_and_harms_nothing(self):
         checkout = self.up
         before = sorted(ctutor.descendants(checkout.process.pid))
-        again = checkout.run("up", status=6)
+        again = checkout.run("up", "--port=0", status=6)
         self.assertIn(checkout.file("").rstrip("/"), again.err)
         self.assertEqual(checkout.echo("still here"), "still here")
         self.assertLessEqual(set(before), set(ctutor.descendants(checkout.process.pid)))
@@ -332,9 +342,8 @@ class WhileItRuns(unittest.TestCase):
         for folder in ("redis", "postgres", "run"):
             self.assertEqual(stat.S_IMODE(os.stat(os.path.join(told["base"], folder)).st_mode), 0o700)
 
-    def test_no_port_is_opened(self):
-        checkout = self.up
-        opened = set()
+    def test_the_only_port_is_that_of_the_api(self):
+        opened, ports = set(), []
         for pid in ctutor.descendants(os.getpid()):
             for entry in glob.glob("/proc/%d/fd/*" % pid):
                 with contextlib.suppress(OSError):
@@ -342,7 +351,10 @@ class WhileItRuns(unittest.TestCase):
         for table in ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"):
             with contextlib.suppress(FileNotFoundError), open(table) as file:
                 for line in file.readlines()[1:]:
-                    self.assertNotIn("socket:[%s]" % line.split()[9], opened, line)
+                    if "socket:[%s]" % line.split()[9] in opened:
+                        ports.append(line.split()[1])
+        own = re.search(r"serving http://127.0.0.1:(\d+)", self.up.log())[1]
+        self.assertEqual(ports, ["0100007F:%04X" % int(own)])
 
     def test_hang_up_reloads_the_tasks(self):
         checkout = self.up

@@ -394,6 +394,23 @@ class WorkerTest(JourneyTest):
         finally:
             self.place.redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
+    def test_a_redis_that_comes_back_and_evicts_is_refused(self):
+        """As after a failover to a server of other settings: what runs may end first."""
+        worker = self.place.start_worker()
+        task_id = self.place.submit("nap", "seconds=3")
+        self.place.wait_status(task_id, "STARTED")
+        argv = self.place.redis_server.argv
+        self.place.redis_server.stop(signal.SIGKILL)
+        self.place.redis_server.argv = argv[:-1] + ["allkeys-lru"]
+        try:
+            self.place.redis_server.start()
+            self.assertEqual(worker.wait(20), 2)
+        finally:
+            self.place.redis_server.argv = argv
+            self.place.redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        self.assertIn("allkeys-lru", worker.log())
+        self.assertEqual(self.place.run("result", task_id).expect(0).json, 1)
+
     def test_another_schema_is_refused(self):
         version = int(self.place.value("SELECT max(version) FROM schema_version"))
         others = [(version + 1, "newer")]

@@ -26,7 +26,7 @@
 struct house {
     struct loop loop;
     struct broker *broker;
-    struct ledger *ledger;
+    struct ledger *ledger, *scans;
     struct keeper *keeper;
     int64_t grace_us, max_waiting; /* 0: as most tests want them */
     int reconciled;
@@ -66,6 +66,7 @@ static inline void house_open(struct house *house)
     loop_init(&house->loop);
     house->broker = stores_broker(&house->loop, &hooks);
     house->ledger = stores_ledger(&house->loop);
+    house->scans = stores_ledger(&house->loop);
     broker_listen(house->broker, BROKER_KEEPER | BROKER_WAKE);
 }
 
@@ -73,6 +74,7 @@ static inline void house_close(struct house *house)
 {
     keeper_stop(house->keeper);
     ledger_free(house->ledger);
+    ledger_free(house->scans);
     broker_free(house->broker);
     keeper_free(house->keeper);
 }
@@ -88,7 +90,7 @@ static inline void keeper_begin(struct house *house)
                                       .result_ttl_us = -1,
                                       .arg = house,
                                       .reconciled = on_reconciled };
-    house->keeper = keeper_new(&house->loop, house->ledger, house->broker, &options);
+    house->keeper = keeper_new(&house->loop, house->ledger, house->scans, house->broker, &options);
 }
 
 static inline void keeper_lead(struct house *house)

@@ -156,6 +156,8 @@ static int64_t raw(struct fixture *at, const char *const *argv)
 
 static void on_done(void *arg, const struct err *err) { ended(arg, err); }
 
+#define ALONE "default/isolated"
+
 static struct hint hint_of(uint8_t n, const char *queue, int priority, int64_t ready_us, int starts)
 {
     struct hint hint = { .starts = starts, .priority = (int16_t)priority, .ready_us = ready_us };
@@ -397,6 +399,28 @@ static void an_expired_lease_returns_its_hint_and_the_old_token_is_worthless(voi
     assert_nothing_left(at);
 }
 
+/* As if Redis' clock had been an hour ahead, and was set right. */
+static void what_was_noted_by_a_clock_that_is_set_back_is_over(void **state)
+{
+    struct fixture *at = *state;
+    at->kin = 7;
+    for (uint8_t n = 1; n <= 3; n++) push(at, plain(n));
+    struct ident token = claim(at, 3);
+    settle(at, 2, token, false, 5000000);
+    struct broker_settle not_mine = { plain(3).id, token, false, 0, 7, NULL };
+    broker_settle(at->broker, &not_mine, 1, on_done, at);
+    expect_ok(at);
+    assert_int_equal(RAW(at, "EVAL",
+                         "for _, key in ipairs({ '{t}:lease', '{t}:skip:7', '{t}:runners' }) do "
+                         "for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do "
+                         "redis.call('ZINCRBY', key, 3600000, id) end end return 0",
+                         "0"),
+                     0);
+    start_claim(at, &at->other_runner, ident_random(), 3, QUEUES("default"));
+    expect_ok(at);
+    assert_claimed(at, "1 2 3"); /* nobody else counts as live */
+}
+
 static void the_lease_is_ten_seconds(void **state)
 {
     struct fixture *at = *state;
@@ -414,7 +438,7 @@ static void a_hint_put_back_waits_for_its_time(void **state)
     struct fixture *at = *state;
     push(at, hint_of(1, "default", 8, NOW_US, 3));
     struct ident token = claim(at, 10);
-    settle(at, 1, token, false, 3600000000);
+    settle(at, 1, token, false, 5000000);
     settle(at, 1, token, true, 0); /* no longer held */
     claim(at, 10);
     assert_int_equal(at->count, 0);
@@ -461,10 +485,29 @@ static void forgetting_removes_waiting_and_claimed_hints(void **state)
     push(at, hint_of(1, "default", 5, NOW_US, 4));
     claim(at, 10);
     push(at, hint_of(2, "default", 5, NOW_US, 4));
-    struct ident ids[] = { plain(1).id, plain(2).id, plain(3).id };
-    broker_forget(at->broker, ids, QUEUES("default", "default", "other"), 3, on_done, at);
+    struct hint gone[] = { hint_of(1, "default", 5, NOW_US, 4), hint_of(2, "default", 5, NOW_US, 4),
+                           hint_of(3, "other", 5, NOW_US, 4) };
+    broker_forget(at->broker, gone, 3, on_done, at);
     expect_ok(at);
     assert_nothing_left(at);
+}
+
+/* Cancelled, retried, and the cancel comes last to Redis. The start may have the same number. */
+static void a_late_forgetting_leaves_the_newer_hint(void **state)
+{
+    struct fixture *at = *state;
+    struct hint gone[] = { plain(1), plain(2), plain(3) };
+    push(at, hint_of(3, "default", 5, NOW_US + 1000, 0));
+    claim(at, 1);
+    push(at, hint_of(1, "default", 5, NOW_US + 1000, 0));
+    push(at, hint_of(2, ALONE, 5, NOW_US, 1));
+    broker_forget(at->broker, gone, 3, on_done, at);
+    expect_ok(at);
+    assert_int_equal(RAW(at, "HLEN", "{t}:claimed"), 1);
+    claim(at, 10);
+    assert_claimed(at, "1");
+    claim_from(at, 10, QUEUES(ALONE));
+    assert_claimed(at, "2");
 }
 
 /* ---- the keeper's questions ---- */
@@ -545,8 +588,6 @@ static void a_paused_queue_is_passed_over(void **state)
 
 /* ---- tasks that run in processes of their own ---- */
 
-#define ALONE "default/isolated"
-
 static void an_isolated_list_is_a_part_of_its_queue(void **state)
 {
     struct fixture *at = *state;
@@ -579,8 +620,8 @@ static void a_push_takes_the_hint_out_of_the_other_list(void **state)
     push(at, plain(1)); /* an older start */
     claim(at, 10);
     assert_claimed(at, "");
-    broker_forget(at->broker, &(struct ident){ .bytes = { [15] = 1 } }, QUEUES("default"), 1,
-                  on_done, at);
+    struct hint gone = hint_of(1, "default", 5, NOW_US, 3);
+    broker_forget(at->broker, &gone, 1, on_done, at);
     expect_ok(at);
     assert_nothing_left(at);
     assert_int_equal(RAW(at, "EXISTS", "{t}:q:" ALONE), 0);
@@ -824,10 +865,12 @@ int main(void)
         TEST(a_claimed_hint_is_left_alone_unless_the_push_is_newer),
         TEST(any_number_of_hints_goes_in_one_push),
         TEST(an_expired_lease_returns_its_hint_and_the_old_token_is_worthless),
+        TEST(what_was_noted_by_a_clock_that_is_set_back_is_over),
         TEST(the_lease_is_ten_seconds),
         TEST(a_hint_put_back_waits_for_its_time),
         TEST(a_hint_that_is_not_mine_is_left_to_others),
         TEST(forgetting_removes_waiting_and_claimed_hints),
+        TEST(a_late_forgetting_leaves_the_newer_hint),
         TEST(present_tells_waiting_claimed_and_parked_from_absent),
         TEST(a_paused_queue_is_passed_over),
         TEST(an_isolated_list_is_a_part_of_its_queue),

@@ -1,4 +1,5 @@
 /* What is due is pushed in time, what Redis lost comes back, and the rest of the round. */
+#include "keeper/keeper_private.h"
 #include "store/keeper_fixture.h"
 
 #define IN_TIME_US 600000 /* 200 ms are promised; test machines get three times that */
@@ -34,6 +35,24 @@ static void test_delayed_tasks_start_in_time(void **state)
     assert_true(ident_equal(&taker->ids[1], &late));
     assert_in_time(run_at_us(&early), taker->at_us[0]);
     assert_in_time(run_at_us(&late), taker->at_us[1]);
+}
+
+/* The lock stands for millions of rows: a statement over all that waits takes its time. */
+static void test_a_slow_look_over_all_delays_nobody(void **state)
+{
+    (void)state;
+    keeper_lead(&at->houses[0]);
+    struct taker *taker = take(10);
+    stores_sql("BEGIN");
+    stores_sql("LOCK TABLE carried");
+    UNTIL(at->loop, stores_count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1);
+    struct ident id = submit_later(500000);
+    turn_for(at->loop, 500000 + IN_TIME_US);
+    bool waits = stores_count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1;
+    stores_sql("ROLLBACK");
+    assert_true(waits);
+    assert_int_equal(taker->count, 1);
+    assert_in_time(run_at_us(&id), taker->at_us[0]);
 }
 
 static void test_many_due_tasks_take_many_pages(void **state)
@@ -104,6 +123,23 @@ static void test_what_became_due_without_redis_is_pushed_after_its_return(void *
     turn_for(at->loop, 1000000);
     test_redis_restart(stores_redis);
     UNTIL(at->loop, stores_waiting("default") == 1);
+}
+
+/* A long backlog that was never delayed is no business of this walk: it goes through it once, also
+ * when Redis does not take what it finds. */
+static void test_a_backlog_is_looked_through_once(void **state)
+{
+    (void)state;
+    submit_later(0);
+    keeper_lead(&at->houses[0]);
+    const struct due_cursor *cursor = &at->houses[0].keeper->due_walk.cursor;
+    UNTIL(at->loop, cursor->run_at_us > 0);
+    submit_later(300000);
+    test_redis_kill(stores_redis, SIGKILL);
+    turn_for(at->loop, 1000000);
+    assert_true(cursor->run_at_us > 0);
+    test_redis_restart(stores_redis);
+    UNTIL(at->loop, stores_waiting("default") == 2);
 }
 
 /* ---- what Redis lost ---- */
@@ -239,10 +275,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         KEEPER_TEST(test_delayed_tasks_start_in_time),
+        KEEPER_TEST(test_a_slow_look_over_all_delays_nobody),
         KEEPER_TEST(test_many_due_tasks_take_many_pages),
         KEEPER_TEST(test_each_due_task_is_pushed_once),
         KEEPER_TEST(test_retries_start_in_time),
         KEEPER_TEST(test_what_became_due_without_redis_is_pushed_after_its_return),
+        KEEPER_TEST(test_a_backlog_is_looked_through_once),
         KEEPER_TEST(test_absent_hints_are_found),
         KEEPER_TEST(test_an_emptied_redis_is_filled_in_rank_order),
         KEEPER_TEST(test_a_redis_that_is_emptied_while_it_is_filled_is_filled_again),

@@ -339,6 +339,26 @@ static void sweep_ends_what_expired_before_it_was_started(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 1);
 }
 
+/* A start has its time, whichever it is: what would come too late for the first does so for the
+ * next. */
+static void a_retry_past_the_expiry_is_not_made(void **state)
+{
+    (void)state;
+    struct submission brief = submission_of("greet");
+    brief.expires_us = 3600000000;
+    brief.retry.max = 1;
+    insert_one(&brief);
+    struct ident owner = worker_living("w");
+    struct finish again = finish_of(brief.id, started_by(&owner, brief.id, 0), TASK_RETRY);
+    assert_int_equal(finish_one(&owner, &again).verdict, FINISH_DONE);
+    sql("UPDATE active SET expires_at = now()");
+    assert_int_equal(start_one(&owner, brief.id, 1, ident_random()).verdict, START_NOT_DUE);
+    AWAIT(ledger_sweep(ledger_a, on_hints, NULL));
+    assert_string_equal(
+        sql("SELECT concat_ws(' ', status, attempt, error->>'message') FROM outcomes"),
+        "5 1 it expired while it waited to start");
+}
+
 static void a_task_that_nobody_carries_ends_after_the_grace(void **state)
 {
     (void)state;
@@ -407,6 +427,45 @@ static void a_hook_is_taken_by_one_and_again_when_it_dies(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM hooks_owed"), 0);
 }
 
+/* The process died with the hook on the CPU, or was killed since the hook did not yield. Its task
+ * is final, and nobody else pays. */
+static void a_hook_that_ends_its_process_is_given_up(void **state)
+{
+    static const char entry[] = "{\"entries\":[{\"name\":\"greet\",\"version\":\"a\"}]}";
+    const char *const greet[] = { "greet", NULL };
+    (void)state;
+    AWAIT(ledger_catalogue_publish(ledger_a, &nobody, entry, strlen(entry), on_plain, NULL));
+    struct ident owner = worker_living("w"),
+                 ids[] = { insert_named("greet"), insert_named("greet") };
+    struct ident hook = started_by(&owner, ids[0], 0);
+    started_by(&owner, ids[1], 0); /* a bystander */
+    struct finish finish = finish_of(ids[0], hook, TASK_FAILURE);
+    finish.hook = "failure";
+    finish_one(&owner, &finish);
+    for (int losses = 1; losses <= 3; losses++) {
+        release(owner, hook, DEATH_LOST);
+        release(owner, hook, DEATH_LOST); /* repeated */
+        owner = worker_living("w");
+        AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+        assert_string_equal(field("0,is_given_up"), losses < 3 ? "false" : "true");
+        assert_true(ident_parse(field("0,claim"), &hook));
+    }
+    sql("UPDATE hooks_owed SET losses = 0");
+    release(owner, nobody, DEATH_LOST); /* nobody was on the CPU */
+    owner = worker_living("w");
+    AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+    assert_string_equal(field("0,is_given_up"), "false");
+    assert_true(ident_parse(field("0,claim"), &hook));
+    release(owner, hook, DEATH_TIMEOUT); /* it had its time */
+    AWAIT(ledger_hooks_take(ledger_a, &owner, greet, 10, false, on_json, NULL));
+    assert_string_equal(field("0,is_given_up"), "true");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses) FROM outcomes"),
+                        "4 1 0");
+    assert_string_equal(sql("SELECT concat_ws(' ', status, failures, losses) FROM active"),
+                        "0 0 0");
+    assert_string_equal(sql("SELECT blocked_version FROM catalogue"), "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,9 +483,11 @@ int main(void)
         LEDGER_TEST(what_its_owner_does_not_know_of_goes_back_uncharged),
         LEDGER_TEST(the_tenth_unwitnessed_release_is_the_last),
         LEDGER_TEST(sweep_ends_what_expired_before_it_was_started),
+        LEDGER_TEST(a_retry_past_the_expiry_is_not_made),
         LEDGER_TEST(a_task_that_nobody_carries_ends_after_the_grace),
         LEDGER_TEST(each_round_that_ends_unknown_owes_its_hook),
         LEDGER_TEST(a_hook_is_taken_by_one_and_again_when_it_dies),
+        LEDGER_TEST(a_hook_that_ends_its_process_is_given_up),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);
 }

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "support/ledger_fixture.h"
 
@@ -127,6 +128,26 @@ static void pause_is_durable(void **state)
     assert_string_equal(answer.json, "[]");
 }
 
+/* A name that was mistyped twice must not stay for ever among the queues. */
+static void what_only_a_pause_knew_is_no_queue_once_it_is_resumed(void **state)
+{
+    (void)state;
+    int64_t before = sql_int("SELECT count(*) FROM queues");
+    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
+    AWAIT(ledger_pause(ledger_a, "defualt", true, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before + 1);
+    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
+    AWAIT(ledger_pause(ledger_a, "default", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", false, on_plain, NULL));
+    sql("INSERT INTO queues (name, paused, is_full, served_since)"
+        " VALUES ('full', true, true, NULL), ('served', true, false, now())");
+    AWAIT(ledger_pause(ledger_a, "full", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "served", false, on_plain, NULL));
+    assert_int_equal(sql_int("SELECT count(*) FROM queues WHERE NOT paused"), before + 2);
+}
+
 static void prune_takes_what_is_old_and_final(void **state)
 {
     (void)state;
@@ -147,9 +168,8 @@ static void prune_takes_what_is_old_and_final(void **state)
 }
 
 /* Weeks 10, 9 and 8 ago: all old; one task still waits; one ended yesterday. */
-static void prune_drops_whole_weeks(void **state)
+static void make_old_weeks(void)
 {
-    (void)state;
     sql("DO $$ DECLARE w timestamp; p text; BEGIN FOR i IN 8..10 LOOP "
         "w := date_trunc('week', now() AT TIME ZONE 'UTC') - i * interval '1 week'; "
         "FOREACH p IN ARRAY ARRAY['tasks', 'outcomes', 'attempts', 'logs'] LOOP "
@@ -165,6 +185,12 @@ static void prune_drops_whole_weeks(void **state)
         "SELECT id_bound(w AT TIME ZONE 'UTC'), 1, 1, 3, 0, 0, w, CASE i WHEN 8 THEN now() - "
         "interval '1 hour' ELSE w END; "
         "END IF; END LOOP; END $$");
+}
+
+static void prune_drops_whole_weeks(void **state)
+{
+    (void)state;
+    make_old_weeks();
     AWAIT(ledger_prune(ledger_a, 86400000000, true, on_json, NULL));
     assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":1}");
     AWAIT(ledger_prune(ledger_a, 86400000000, false, on_json, NULL));
@@ -173,6 +199,26 @@ static void prune_drops_whole_weeks(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'logs'::regclass"),
                      9);
     assert_int_equal(sql_int("SELECT count(*) FROM tasks"), 2);
+}
+
+/* A backup reads for hours: behind a lock that waits for it, every start would wait too. */
+static void prune_gives_way_to_a_long_reader(void **state)
+{
+    (void)state;
+    make_old_weeks();
+    sql("BEGIN");
+    sql("SELECT count(*) FROM outcomes");
+    int64_t before_us = clock_mono_us();
+    answer.done = false;
+    ledger_prune(ledger_a, 86400000000, false, on_json, NULL);
+    wait_for(&answer.done);
+    assert_true(clock_mono_us() - before_us < 3000000);
+    assert_int_equal(answer.err.code, ERR_STORE);
+    assert_non_null(strstr(answer.err.text, "try again later"));
+    sql("ROLLBACK");
+    assert_int_equal(sql_int("SELECT count(*) FROM weeks"), 10);
+    AWAIT(ledger_prune(ledger_a, 86400000000, false, on_json, NULL));
+    assert_string_equal(answer.json, "{\"tasks\":1,\"partitions\":1}");
 }
 
 static int controls_heard;
@@ -229,8 +275,10 @@ int main(void)
         LEDGER_TEST(retry_respects_the_unique_key_of_another),
         LEDGER_TEST(delete_forgets_final_tasks_only),
         LEDGER_TEST(pause_is_durable),
+        LEDGER_TEST(what_only_a_pause_knew_is_no_queue_once_it_is_resumed),
         LEDGER_TEST(prune_takes_what_is_old_and_final),
         LEDGER_TEST(prune_drops_whole_weeks),
+        LEDGER_TEST(prune_gives_way_to_a_long_reader),
         LEDGER_TEST(control_goes_there_and_comes_back),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);

@@ -76,6 +76,25 @@ static void plans_made_over_empty_tables_still_probe(void **state)
     assert_in_range(rows_read(), 1, GROWN / 4);
 }
 
+/* A page and the count of 10,000 walk the key and end there. */
+static void a_list_of_what_waits_reads_no_more_than_it_counts(void **state)
+{
+    (void)state;
+    sql("INSERT INTO tasks SELECT id_bound(now() - i * interval '1 ms'), 'greet', 'default', 5, "
+        "'{}', NULL, now(), now(), -1, 0, 0, 0, 0, false, 3 FROM generate_series(1, %d) i",
+        3 * GROWN);
+    sql("INSERT INTO active (id, run_at, created_at, priority, name, queue)"
+        " SELECT id, now(), now(), 5, 'greet', 'default' FROM tasks");
+    sql("VACUUM ANALYZE");
+    rows_read();
+    sql("SELECT pg_stat_force_next_flush()");
+    sql("SELECT pg_stat_reset()");
+    const struct task_filter filter = { .statuses = "PENDING,RETRY", .limit = 10 };
+    AWAIT(ledger_list(ledger_a, &filter, on_json, NULL));
+    assert_string_equal(field("tasks,9,status"), "PENDING");
+    assert_in_range(rows_read(), 1, 2 * GROWN);
+}
+
 struct ended {
     bool done;
     enum finish_verdict verdicts[3];
@@ -170,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(plans_made_over_empty_tables_still_probe),
+        LEDGER_TEST(a_list_of_what_waits_reads_no_more_than_it_counts),
         LEDGER_TEST(a_mixed_batch_answers_in_its_order),
         LEDGER_TEST(a_deadlock_is_repeated),
         LEDGER_TEST(a_cancel_and_a_finish_have_one_winner_each),

@@ -408,6 +408,27 @@ static void a_zombie_that_was_released_is_fenced(void **state)
     assert_int_equal(sql_int("SELECT count(*) FROM outcomes"), 0);
 }
 
+/* It says the same of the same start, and yet the run that comes late did not say it. */
+static void an_equal_end_that_others_decided_is_not_mine(void **state)
+{
+    (void)state;
+    const enum death_cause causes[] = { DEATH_LOST, DEATH_TIMEOUT };
+    const enum task_status ends[] = { TASK_FAILURE, TASK_RETRY };
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        struct submission submission = submission_of("greet");
+        submission.max_losses = 1;
+        submission.retry.max = 1;
+        struct ident owner = worker_living("w"), id = insert_one(&submission).id;
+        struct ident claim = started_by(&owner, id, 0);
+        struct death death = { owner, claim, causes[i], -1 };
+        AWAIT(ledger_declare_dead(ledger_a, &death, on_hints, NULL));
+        assert_string_equal(sql("SELECT status FROM task_info WHERE task_id = '%s'", text_of(id)),
+                            task_status_text(ends[i]));
+        struct finish finish = finish_of(id, claim, ends[i]);
+        assert_int_equal(finish_one(&owner, &finish).verdict, FINISH_FENCED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +449,7 @@ int main(void)
         LEDGER_TEST(snooze_and_release_spend_nothing),
         LEDGER_TEST(a_pending_cancel_turns_every_end_but_success),
         LEDGER_TEST(a_zombie_that_was_released_is_fenced),
+        LEDGER_TEST(an_equal_end_that_others_decided_is_not_mine),
     };
     return cmocka_run_group_tests(tests, ledger_server_start, ledger_server_stop);
 }

@@ -112,7 +112,6 @@ static void test_a_hint_that_goes_by_itself_is_no_difference(void **state)
     (void)state;
     struct ident alien = ident_v7();
     const struct hint planted = { .id = alien, .queue = "default" };
-    const char *const queue = "default";
     broker_push(at->broker, &planted, 1, NULL, NULL);
     UNTIL(&at->loop, stores_waiting("default") == 1);
     struct pulse pulse;
@@ -121,7 +120,7 @@ static void test_a_hint_that_goes_by_itself_is_no_difference(void **state)
     audit();
     pulse_end(&pulse);
     assert_int_equal(differences(), 0);
-    broker_forget(at->broker, &alien, &queue, 1, NULL, NULL);
+    broker_forget(at->broker, &planted, 1, NULL, NULL);
 }
 
 static void test_a_claimed_hint_without_a_lease_is_told(void **state)
@@ -175,7 +174,7 @@ static void test_a_hint_that_comes_late_is_no_difference(void **state)
                                             .unknown_grace_us = 600 * SECOND_US,
                                             .max_waiting = 1000,
                                             .result_ttl_us = -1 };
-    at->keeper = keeper_new(&at->loop, at->probe, at->broker, &options);
+    at->keeper = keeper_new(&at->loop, at->probe, at->probe, at->broker, &options);
     struct pulse pulse;
     pulse_begin(&pulse);
     audit();

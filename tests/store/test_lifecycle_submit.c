@@ -95,7 +95,7 @@ static void keeper_begin(void)
                                       .unknown_grace_us = 600 * SECOND_US,
                                       .max_waiting = 1000000,
                                       .result_ttl_us = -1 };
-    at->keeper = keeper_new(&at->loop, at->probe, at->broker, &options);
+    at->keeper = keeper_new(&at->loop, at->probe, at->probe, at->broker, &options);
 }
 
 static void test_without_redis_a_submit_is_deferred_and_pushed_later(void **state)

@@ -155,6 +155,7 @@ class Server:
     def __init__(self, argv, directory, user, stop_signal, answers):
         self.argv, self.directory, self.user = argv, directory, user
         self.stop_signal, self.answers = stop_signal, answers
+        self.env = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
         self.process = None
 
     @property
@@ -166,8 +167,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={"LC_ALL": "C", "PATH": os.environ["PATH"]}, start_new_session=True,
-                preexec_fn=_before_exec(self.user))
+                env=self.env, start_new_session=True, preexec_fn=_before_exec(self.user))
         _started.add(self.process.pid)
         try:
             wait_until(self._is_up, 60, self.argv[0] + " answers")
@@ -182,6 +182,11 @@ class Server:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def tail(self):
+        """The end of what it has written."""
+        with open(self.log, errors="replace") as log:
+            return log.read()[-100000:]
 
     def stop(self, number=None):
         if not self.process:
@@ -402,6 +407,7 @@ class Installation(Folder):
         super().__init__(tasks)
         self.namespace = "ctutor"
         self.workers = []
+        self.servers = []  # all that were started
         try:
             self._start_redis()
             self._start_postgres(postgres_options)
@@ -424,27 +430,38 @@ class Installation(Folder):
 
     # -- stores --
 
+    def serve(self, argv, directory, answers, user=None, stop_signal=signal.SIGTERM):
+        """A server that runs until the installation is closed."""
+        server = Server(argv, directory, user, stop_signal, answers)
+        self.servers.append(server)
+        self.stack.callback(server.stop)
+        server.start()
+        return server
+
     def _start_redis(self):
         directory = self._folder("redis")
         self.redis_socket = os.path.join(directory, "s")
         argv = ["redis-server", "--port", "0", "--unixsocket", self.redis_socket,
                 "--dir", directory, "--save", "", "--appendonly", "no",
                 "--maxmemory-policy", "noeviction"]
-        self.redis_server = Server(argv, directory, None, signal.SIGTERM, self._redis_answers)
-        self.stack.callback(self.redis_server.stop)
-        self.redis_server.start()
+        self.redis_server = self.serve(argv, directory, self._redis_answers)
 
-    def _redis_answers(self):
+    def _redis_answers(self, port=None):
         try:
-            return self.redis("PING") == b"PONG"
+            return self.redis("PING", port=port) == b"PONG"
         except (OSError, RedisError):
             return False
 
-    def _start_postgres(self, options):
-        self.postgres_dir = self._folder("pg")
+    def postgres_folder(self, name):
+        """A folder of the user that Postgres runs as, and that user (None: ours)."""
+        path = self._folder(name)
         user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         if user:
-            os.chown(self.postgres_dir, user.pw_uid, user.pw_gid)
+            os.chown(path, user.pw_uid, user.pw_gid)
+        return path, user
+
+    def _start_postgres(self, options):
+        self.postgres_dir, user = self.postgres_folder("pg")
         data = os.path.join(self.postgres_dir, "data")
         made = subprocess.run(
             [postgres_program("initdb"), "-D", data, "-U", "postgres", "--auth-local=trust",
@@ -457,10 +474,7 @@ class Installation(Folder):
         argv = [postgres_program("postgres"), "-D", data, "-k", self.postgres_dir]
         for option in ("listen_addresses=", "fsync=off", "max_connections=200", *options):
             argv += ["-c", option]
-        self.postgres_server = Server(argv, self.postgres_dir, user, signal.SIGINT,
-                                      self._postgres_answers)
-        self.stack.callback(self.postgres_server.stop)
-        self.postgres_server.start()
+        self.postgres_server = self.serve(argv, self.postgres_dir, self._postgres_answers, user, signal.SIGINT)
         self.psql("CREATE DATABASE codeability", database="postgres")
 
     def _postgres_answers(self):
@@ -480,17 +494,41 @@ class Installation(Folder):
             raise AssertionError(sql + "\n" + done.stderr)
         return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout))]
 
+    @contextlib.contextmanager
+    def session(self, database="codeability"):
+        """One connection for a block: say(sql) returns when it is done; what is open ends with the block."""
+        process = subprocess.Popen(
+            [postgres_program("psql"), "-X", "-q", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.postgres_dir,
+             "-U", "postgres", "-d", database],
+            env={"PGOPTIONS": "-c search_path=%s" % self.namespace, "PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        _started.add(process.pid)
+
+        def say(sql):
+            process.stdin.write(sql + "\n\\echo said\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                if line == "said\n":
+                    return
+            raise AssertionError(sql)
+
+        try:
+            yield say
+        finally:
+            process.communicate("")
+
     def value(self, sql):
         """The one value of a query, as text."""
         rows = self.psql(sql)
         return rows[0][0] if rows else None
 
-    def redis(self, *words):
-        """One raw command; answers as bytes, int, None, list; RedisError."""
+    def redis(self, *words, port=None):
+        """One raw command, to another server of this machine if port is given; answers as bytes, int,
+        None, list; RedisError."""
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        with socket.socket(socket.AF_UNIX) as link:
+        with socket.socket(socket.AF_INET if port else socket.AF_UNIX) as link:
             link.settimeout(10)
-            link.connect(self.redis_socket)
+            link.connect(("127.0.0.1", port) if port else self.redis_socket)
             link.sendall(b"*%d\r\n" % len(parts)
                          + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
             with link.makefile("rb") as reader:
@@ -579,7 +617,7 @@ class Installation(Folder):
             raise AssertionError("left behind:\n  " + "\n  ".join(left))
 
     def _processes_left(self):
-        own = {self.redis_server.pid, self.postgres_server.pid}
+        own = {server.pid for server in self.servers}
         own |= {process.pid for process in self.commands if process.poll() is None}
         own |= {worker.pid for worker in self.workers if worker.process.poll() is None}
         known = set(own)

@@ -23,6 +23,21 @@ ABSENT_ID = "01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34"
 NO_QUARANTINE = ":".join(filter(None, [
     os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=1:thread_local_quarantine_size_kb=64"]))
 SHIPPED = os.path.join(ctutor.ROOT, "tasks.d")
+# What strays: its own session, its parent gone, at the end its environment too.
+STRAYS = """
+local process = require "ctutor.process"
+return {
+  timeout = 120, max_losses = 10,
+  execute = function(ctx)
+    if ctx.attempt > 1 then return ctx.attempt end
+    return process.run { "sh", "-c", [[
+      (setsid sh -c 'sleep 4171 & sleep 4172') &
+      setsid sh -c 'setsid sleep 4173 &'
+      echo data > kept-in-the-directory
+      sleep 4174]] }
+  end,
+}
+"""
 
 
 class ServedTest(ctutor.JourneyTest):
@@ -100,3 +115,9 @@ def stamps(path):
             return file.read().splitlines()
     except FileNotFoundError:
         return []
+
+
+def strays():
+    """Living processes of STRAYS."""
+    return [pid for pid in ctutor.descendants(os.getpid())
+            if ctutor.command_line(pid).startswith("sleep 417") and ctutor.is_alive(pid)]

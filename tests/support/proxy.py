@@ -329,14 +329,16 @@ class Proxy:
 class StoreProxies:
     """Both stores of an Installation behind proxies; env: the settings that lead through them."""
 
-    def __init__(self, place, name="proxy"):
+    def __init__(self, place, name="proxy", tcp=False):
         folder = place._folder(name)
         os.chmod(folder, 0o755)
-        enter = place.stack.enter_context
-        self.redis = enter(Proxy(folder + "/redis", place.redis_socket))
-        self.postgres = enter(Proxy(folder + "/.s.PGSQL.5432", place.postgres_dir + "/.s.PGSQL.5432"))
-        self.env = {"REDIS_URL": "unix://" + self.redis.front,
-                    "DATABASE_URL": "host=%s user=postgres dbname=codeability" % folder}
+        enter, free = place.stack.enter_context, ("127.0.0.1", 0)
+        self.redis = enter(Proxy(free if tcp else folder + "/redis", place.redis_socket))
+        self.postgres = enter(Proxy(free if tcp else folder + "/.s.PGSQL.5432", place.postgres_dir + "/.s.PGSQL.5432"))
+        redis, postgres = "unix://%s" % (self.redis.front,), "host=" + folder
+        if tcp:
+            redis, postgres = "redis://%s:%d" % self.redis.front, "host=%s port=%d" % self.postgres.front
+        self.env = {"REDIS_URL": redis, "DATABASE_URL": postgres + " user=postgres dbname=codeability"}
 
     def heal(self):
         self.redis.heal()

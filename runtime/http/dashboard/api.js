@@ -149,21 +149,30 @@ export function useEvents(path, listener) {
   }, [path]);
 }
 
-// Calls back at once, then at most every ms, and once more for what came meanwhile.
+// Calls back at once, then at most every ms, and once more for what came meanwhile. What takes long is asked for less often.
+const REST = 4;
+
 export function useThrottle(call, ms) {
-  const latest = useRef(call), timer = useRef(0), wanted = useRef(false);
+  const latest = useRef(call), state = useRef({ timer: 0, isBusy: false, isWanted: false, isGone: false });
   latest.current = call;
-  useEffect(() => () => clearTimeout(timer.current), []);
+  useEffect(() => () => {
+    state.current.isGone = true;
+    clearTimeout(state.current.timer);
+  }, []);
   return useCallback(() => {
-    const run = () => {
-      wanted.current = false;
-      latest.current();
-      timer.current = setTimeout(() => {
-        timer.current = 0;
-        if (wanted.current) run();
-      }, ms);
+    const own = state.current;
+    const run = async () => {
+      const began = Date.now();
+      own.isBusy = true;
+      own.isWanted = false;
+      await latest.current();
+      if (own.isGone) return;
+      own.timer = setTimeout(() => {
+        own.isBusy = false;
+        if (own.isWanted) run();
+      }, Math.max(ms, REST * (Date.now() - began)));
     };
-    if (timer.current) wanted.current = true;
+    if (own.isBusy) own.isWanted = true;
     else run();
   }, [ms]);
 }

@@ -84,10 +84,7 @@ function Workers({ workers }) {
 export function Overview({ isDark }) {
   const [range, setRange] = useState('1h'), [question, ask] = useState(null);
   const queues = useData('/api/queues'), workers = useData('/api/workers'), types = useData('/api/tasks/types'), stats = useData(`/api/stats?since=${range}`);
-  const look = useThrottle(() => {
-    queues.reload();
-    workers.reload();
-  }, LOOK_MS);
+  const look = useThrottle(() => Promise.all([queues.reload(), workers.reload()]), LOOK_MS);
   useEvents('/api/events', (event) => event.event !== 'progress' && event.event !== 'log' && look());
   useTick(AGE_MS, () => {
     look();

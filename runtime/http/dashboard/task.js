@@ -36,10 +36,8 @@ const same = (a, b) => a.attempt === b.attempt && a.level === b.level && a.text 
 
 // Lines as they are told, until the ledger has them; then the ledger's.
 function useLogs(id) {
-  const [lines, setLines] = useState({ kept: [], live: [] }), seq = useRef(0), isBusy = useRef(false);
+  const [lines, setLines] = useState({ kept: [], live: [] }), seq = useRef(0);
   const load = useThrottle(async () => {
-    if (isBusy.current) return;
-    isBusy.current = true;
     try {
       for (let more = true; more;) {
         const page = await api(`/api/tasks/${id}/logs?after=${seq.current}`);
@@ -48,7 +46,6 @@ function useLogs(id) {
         setLines((was) => ({ kept: [...was.kept, ...page.logs].slice(-LINES_MOST), live: was.live.filter((line) => !page.logs.some((kept) => same(kept, line))) }));
       }
     } catch { /* the task's own request says what is wrong */ }
-    isBusy.current = false;
   }, LOGS_MS);
   const hear = (line) => {
     setLines((was) => ({ ...was, live: [...was.live, line].slice(-LINES_MOST) }));

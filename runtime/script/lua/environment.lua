@@ -154,13 +154,14 @@ function base.rawset(t, key, value)
 end
 
 -- The handler of an error runs before anything is unwound. When the error is the interrupt of a run
--- whose time is up, no second one would reach it: a handler that loops could not be stopped.
+-- whose time is up, no second one would reach it: a handler that loops could not be stopped. An
+-- error of the handler itself is what xpcall returns, not just "error in error handling".
 local xpcall = xpcall
 function base.xpcall(f, handler, ...)
   if type(handler) ~= "function" then return xpcall(f, handler, ...) end
   return xpcall(f, function(message)
     if host.interrupted() then return message end
-    return handler(message)
+    return select(2, pcall(handler, message))
   end, ...)
 end
 

@@ -4,7 +4,7 @@ local process = require "ctutor.process"
 
 local script = [[
 for i in 1 2 3 4 5; do
-  echo "$1 $2 tick $3 $(date +%s.%N)" >>"$4"
+  echo "$1 $2 tick $3 @$(date +%s.%N)" >>"$4"
   sleep 0.1
 done
 ]]

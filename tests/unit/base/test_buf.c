@@ -24,6 +24,19 @@ static void buf_text_of_an_empty_buf_is_empty(void **state)
     buf_close(&buf);
 }
 
+static void buf_says_when_there_is_no_memory(void **state)
+{
+    (void)state;
+    struct buf buf = BUF_EMPTY;
+    assert_true(buf_try_add(&buf, "abc", 3));
+    assert_false(buf_try_add(&buf, "x", SIZE_MAX / 4 - 2));
+    assert_false(buf_try_add(&buf, "x", SIZE_MAX));
+    assert_true(buf_try_add(&buf, "d", 1));
+    assert_true(buf_try_add(&buf, NULL, 0));
+    assert_string_equal(buf_text(&buf), "abcd");
+    buf_close(&buf);
+}
+
 static void buf_grows_and_stays_terminated(void **state)
 {
     (void)state;
@@ -103,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_text_of_an_empty_buf_is_empty),
+        cmocka_unit_test(buf_says_when_there_is_no_memory),
         cmocka_unit_test(buf_grows_and_stays_terminated),
         cmocka_unit_test(buf_addf_appends_more_than_fits),
         cmocka_unit_test(buf_writes_big_endian),

@@ -47,6 +47,10 @@ static void log_writes_text_lines_that_nobody_can_forge(void **state)
     assert_int_equal(kept, ENOENT);
     assert_int_equal(line[10], 'T');
     assert_string_equal(line + 24, " info runner task x 2026 error forged [2J done\n");
+    capture_start();
+    log_info("%s", "a\xC2\x9B"
+                   "2Jb\u202egpj\u2066c\u2028d\x7F\u20ac\xC2");
+    assert_string_equal(capture_end() + 24, " info runner a 2Jb gpj c d \u20ac\uFFFD\n");
 }
 
 static void log_writes_json_lines(void **state)
@@ -54,11 +58,11 @@ static void log_writes_json_lines(void **state)
     (void)state;
     log_init(LOG_INFO, true, "keeper");
     capture_start();
-    log_error("say \"%s\"", "a\nb\xFF");
+    log_error("say \"%s\"", "a\nb\xC2\x9B\xFF");
     const char *line = capture_end();
     assert_memory_equal(line, "{\"time\":\"20", 11);
     assert_non_null(strstr(line, "\"level\":\"error\",\"part\":\"keeper\",\"pid\":"));
-    assert_non_null(strstr(line, "\"message\":\"say \\\"a\\nb\uFFFD\\\"\"}\n"));
+    assert_non_null(strstr(line, "\"message\":\"say \\\"a\\nb \uFFFD\\\"\"}\n"));
 }
 
 static void log_keeps_quiet_below_its_level(void **state)

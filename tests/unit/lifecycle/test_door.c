@@ -203,6 +203,9 @@ static void test_parameters_have_a_limit(void **state)
     assert_false(check_json(at, body));
     assert_string_equal(at->errors.at[0].field, "parameters");
     assert_non_null(strstr(at->errors.at[0].message, "take 1001 bytes, the limit is 1000"));
+    assert_int_equal(at->err.code, ERR_TOO_LARGE);
+    assert_false(check(at, "\"priority\":11"));
+    assert_int_equal(at->err.code, ERR_INPUT);
     json_decref(body);
     free(text);
 }

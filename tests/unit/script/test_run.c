@@ -292,6 +292,42 @@ static void the_directory_of_a_run_is_gone_when_it_ended(void **state)
     generation_done(generation);
 }
 
+/* A removal that does not get through: all threads of the pool are busy. */
+static uv_sem_t gate;
+static void wait_at_gate(uv_work_t *work)
+{
+    (void)work;
+    uv_sem_wait(&gate);
+}
+
+static void a_directory_that_cannot_be_removed_holds_a_run_for_a_while(void **state)
+{
+    (void)state;
+    char base[] = "/tmp/ctutor-test-XXXXXX";
+    uv_work_t busy[4];
+    struct story story = { 0 };
+    assert_non_null(mkdtemp(base));
+    host.run_directory = base;
+    struct generation *generation = generation_of_body("test.tempdir()");
+    assert_int_equal(uv_sem_init(&gate, 0), 0);
+    for (size_t i = 0; i < COUNT_OF(busy); i++)
+        assert_int_equal(uv_queue_work(&loop.uv, &busy[i], wait_at_gate, NULL), 0);
+    story_start(&story, generation, (struct start){ 0 });
+    int64_t began_us = clock_boot_us();
+    story_finish(&story);
+    assert_in_range(clock_boot_us() - began_us, RUN_HOLD_US - 100000, RUN_HOLD_US + 5000000);
+    assert_int_equal(story.end, END_RETURNED);
+    assert_int_equal(rmdir(base), -1);
+    assert_true(run_has_removals());
+    for (size_t i = 0; i < COUNT_OF(busy); i++) uv_sem_post(&gate);
+    turn_until(!run_has_removals());
+    assert_int_equal(rmdir(base), 0);
+    uv_sem_destroy(&gate);
+    host.run_directory = NULL;
+    story_close(&story);
+    generation_done(generation);
+}
+
 static void a_run_ends_when_nothing_holds_it_or_after_a_while(void **state)
 {
     (void)state;
@@ -452,6 +488,7 @@ int main(void)
         cmocka_unit_test(an_unknown_task_is_given_back),
         cmocka_unit_test(cleanups_run_in_reverse_before_ended),
         cmocka_unit_test(the_directory_of_a_run_is_gone_when_it_ended),
+        cmocka_unit_test(a_directory_that_cannot_be_removed_holds_a_run_for_a_while),
         cmocka_unit_test(a_run_ends_when_nothing_holds_it_or_after_a_while),
         cmocka_unit_test(an_owner_may_end_other_runs_from_ended),
         cmocka_unit_test(a_run_may_be_ended_before_it_ran),

@@ -129,6 +129,29 @@ static void a_wait_in_a_c_callback_is_refused_by_name(void **state)
     assert_int_equal(abandoned, 1);
 }
 
+static void a_wait_in_the_handler_of_an_error_is_refused(void **state)
+{
+    (void)state;
+    static const char *const errors[] = { "error('x')", "local t t.x = 1",
+                                          "coroutine.wrap(function() error('x') end)()" };
+    static const char *const waits[] = { "test.park()", "ctx.sleep(1)",
+                                         "coroutine.wrap(function() test.park() end)()" };
+    for (size_t i = 0; i < COUNT_OF(errors); i++) {
+        for (size_t j = 0; j < COUNT_OF(waits); j++) {
+            char body[200];
+            snprintf(
+                body, sizeof body,
+                "return { xpcall(function() %s end, function() %s return 1 end), test.park() }",
+                errors[i], waits[j]);
+            gives(body, "[false,\"woken\",7]");
+            snprintf(body, sizeof body,
+                     "return { xpcall(function() %s end, function() %s return 1 end) }", errors[i],
+                     waits[j]);
+            gives(body, "[false,\"t.lua:3: cannot wait inside the handler of xpcall\"]");
+        }
+    }
+}
+
 static void a_failed_wake_up_is_an_error_at_the_call(void **state)
 {
     (void)state;
@@ -222,6 +245,7 @@ int main(void)
         cmocka_unit_test(waiting_works_in_coroutines_of_the_task),
         cmocka_unit_test(generators_and_waits_mix),
         cmocka_unit_test(a_wait_in_a_c_callback_is_refused_by_name),
+        cmocka_unit_test(a_wait_in_the_handler_of_an_error_is_refused),
         cmocka_unit_test(a_failed_wake_up_is_an_error_at_the_call),
         cmocka_unit_test(a_yield_of_the_run_itself_is_an_error),
         cmocka_unit_test(a_waiting_coroutine_of_another_run_cannot_be_resumed),

@@ -7,7 +7,7 @@ local path = require "place" -- written by the test: returns the path
 local effects = { path = path }
 
 function effects.note(ctx, word)
-  local line = ("%s %d %s %s %.6f\n"):format(ctx.id, ctx.attempt, word, ctx.worker, time.now())
+  local line = ("%s %d %s %s %.6f\n"):format(ctx.id, ctx.attempt, word, ctx.worker, time.monotonic())
   assert(fs.append(path, line))
 end
 
