@@ -1,9 +1,8 @@
 // admin.js: tokens, and who did what. For those with the scope; the pages are there when their routes are.
 import { useState } from 'preact/hooks';
 import { order, post, useData } from './api.js';
-import { attempt, Confirm, Copy, Empty, html, Json, Problem, Skeleton, Time } from './ui.js';
-
-const listOf = (data, key) => (Array.isArray(data) ? data : data[key] || []);
+import { link } from './route.js';
+import { attempt, Confirm, Copy, Empty, html, Problem, Skeleton, Time } from './ui.js';
 
 function NewToken({ reload }) {
   const [fields, setFields] = useState({ scope: 'read' }), [made, setMade] = useState(null);
@@ -24,7 +23,7 @@ function NewToken({ reload }) {
 
 export function Tokens() {
   const tokens = useData('/api/tokens'), [question, ask] = useState(null);
-  const list = tokens.data ? listOf(tokens.data, 'tokens') : [];
+  const list = tokens.data ? tokens.data.tokens : [];
   const revoke = (token) => ask({ title: 'Revoke this token?', word: 'Revoke', isBad: true, text: `Whoever uses ${token.name || token.id} is refused from now on.`,
     go: () => attempt(() => order(`/api/tokens/${encodeURIComponent(token.id)}`, 'DELETE'), 'Revoked').then(tokens.reload) });
   return html`<section class="page"><header><h1>Tokens</h1></header>
@@ -32,23 +31,27 @@ export function Tokens() {
     ${tokens.data && html`<${NewToken} reload=${tokens.reload} />
       <div class="card flush">${list.length === 0 ? html`<${Empty}>There is no token.</${Empty}>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Tokens"><table>
         <thead><tr><th>Name</th><th>Scope</th><th>Tasks</th><th>Made</th><th>Expires</th><th>Last used</th><th><span class="hidden">Revoke</span></th></tr></thead>
-        <tbody>${list.map((token) => html`<tr key=${token.id}><td class="text"><b>${token.name || token.id}</b></td><td><span class="tag">${token.scope}</span></td><td>${token.tasks || 'all'}</td>
+        <tbody>${list.map((token) => html`<tr key=${token.id}><td class="text"><b>${token.name || token.id}</b>${token.session && html` <small class="dim">session of ${token.created_by}</small>`}</td>
+          <td><span class="tag">${token.scope}</span></td><td>${token.tasks || 'all'}${token.own && html` <small class="dim">own alone</small>`}</td>
           <td><${Time} at=${token.created_at} /></td><td>${token.expires_at ? html`<${Time} at=${token.expires_at} />` : 'never'}</td><td>${token.last_used_at ? html`<${Time} at=${token.last_used_at} />` : 'never'}</td>
-          <td class="n">${token.revoked_at ? html`<span class="tag is-bad">revoked</span>` : html`<button class="small danger" onClick=${() => revoke(token)}>Revoke<span class="hidden"> ${token.name || token.id}</span></button>`}</td></tr>`)}</tbody></table></div>`}</div>`}
+          <td class="n">${token.state !== 'active' ? html`<span class="tag is-bad">${token.state}</span>` : html`<button class="small danger" onClick=${() => revoke(token)}>Revoke<span class="hidden"> ${token.name || token.id}</span></button>`}</td></tr>`)}</tbody></table></div>`}</div>`}
     <${Confirm} ask=${question} onClose=${() => ask(null)} /></section>`;
 }
 
-const SHOWN = ['id', 'seq', 'at', 'actor', 'action', 'verb', 'target', 'object'];
+const PAGE = 100;
 
 export function Audit() {
-  const audit = useData('/api/audit');
-  const list = audit.data ? listOf(audit.data, 'audit').concat(listOf(audit.data, 'entries')) : [];
-  const entries = Array.isArray(audit.data) ? audit.data : list;
-  const rest = (entry) => Object.fromEntries(Object.entries(entry).filter(([key, value]) => !SHOWN.includes(key) && value !== null));
+  const [offset, setOffset] = useState(0), audit = useData(`/api/audit?limit=${PAGE}&offset=${offset}`);
+  const list = audit.data ? audit.data.operations : [];
   return html`<section class="page"><header><h1>Audit</h1></header>
     <${Problem} error=${audit.error} again=${audit.reload} />${!audit.data && !audit.error && html`<${Skeleton} />`}
-    ${audit.data && html`<div class="card flush">${entries.length === 0 ? html`<${Empty}>Nobody has done anything yet.</${Empty}>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Audit"><table>
-      <thead><tr><th>When</th><th>Who</th><th>Did</th><th>To</th><th>Before and after</th></tr></thead>
-      <tbody>${entries.map((entry, i) => html`<tr key=${entry.id || entry.seq || i}><td><${Time} at=${entry.at} /></td><td class="text">${entry.actor}</td><td><b>${entry.action || entry.verb}</b></td>
-        <td class="text"><code class="break">${String(entry.target || entry.object || '')}</code></td><td><${Json} value=${rest(entry)} /></td></tr>`)}</tbody></table></div>`}</div>`}</section>`;
+    ${audit.data && html`<div class="card flush">${list.length === 0 ? html`<${Empty}>Nobody has done anything yet.</${Empty}>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Audit"><table>
+      <thead><tr><th>When</th><th>Who</th><th>Did</th><th>To</th><th>Before</th><th>After</th></tr></thead>
+      <tbody>${list.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td class="text">${entry.actor}</td><td><b>${entry.operation}</b></td>
+        <td class="text">${entry.name} ${isTask(entry.target) ? html`<a href=${link('tasks', entry.target)}><code>…${entry.target.slice(-8)}</code></a>` : entry.target !== entry.name && html`<code class="break">${entry.target}</code>`}</td>
+        <td>${entry.before}</td><td>${entry.after}</td></tr>`)}</tbody></table></div>`}
+      <nav class="pages" aria-label="Pages"><button class="small" disabled=${offset === 0} onClick=${() => setOffset(Math.max(0, offset - PAGE))}>Newer</button>
+        <button class="small" disabled=${!audit.data.has_more} onClick=${() => setOffset(offset + PAGE)}>Older</button></nav></div>`}</section>`;
 }
+
+const isTask = (target) => /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(target || '');

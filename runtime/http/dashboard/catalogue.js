@@ -20,7 +20,7 @@ function Parameters({ schema }) {
 function Type({ type }) {
   return html`<article class=${`card type ${type.error ? 'is-bad' : ''}`} aria-label=${type.name}>
     <header><h2>${type.name}</h2>${type.version && html`<code title="version">${type.version.slice(0, 12)}</code>`}<span class="space"></span>
-      ${type.parameters && html`<a class="button small" href=${link('run', type.name)}>Run<span class="hidden"> ${type.name}</span></a>`}
+      ${type.parameters && html`<a class="button small needs-submit" href=${link('run', type.name)}>Run<span class="hidden"> ${type.name}</span></a>`}
       <a class="button small ghost" href=${link('tasks', null, { name: type.name })}>Tasks<span class="hidden"> of ${type.name}</span></a></header>
     ${type.summary && html`<p>${type.summary}</p>`}
     ${type.error && html`<pre class="bad" role="alert">${type.error}</pre>`}
@@ -49,7 +49,7 @@ export function Catalogue() {
     setBusy(false);
     types.reload();
   };
-  return html`<section class="page"><header><h1>Catalogue</h1><button class="primary" onClick=${reload} disabled=${isBusy}>${isBusy ? 'Loading …' : 'Reload the task files'}</button></header>
+  return html`<section class="page"><header><h1>Catalogue</h1><button class="primary needs-admin" onClick=${reload} disabled=${isBusy}>${isBusy ? 'Loading …' : 'Reload the task files'}</button></header>
     <${Problem} error=${types.error} again=${types.reload} />
     ${reloaded && html`<${Reloaded} workers=${reloaded} />`}
     ${!types.data && !types.error && html`<${Skeleton} />`}

@@ -3,7 +3,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import 'uplot/dist/uPlot.min.css';
 import './style.css';
-import { api, post } from './api.js';
+import { api, order, post } from './api.js';
 import { Audit, Tokens } from './admin.js';
 import { Catalogue } from './catalogue.js';
 import { Overview } from './overview.js';
@@ -14,7 +14,7 @@ import { Tasks } from './tasks.js';
 import { html, Icon, Problem, Sayings } from './ui.js';
 
 const PAGES = [['overview', 'Overview', 'o'], ['tasks', 'Tasks', 't'], ['run', 'Run', 'r'], ['catalogue', 'Catalogue', 'c'], ['tokens', 'Tokens', 'k'], ['audit', 'Audit', 'a']];
-const ADMIN = { tokens: '/api/tokens', audit: '/api/audit' };
+const NEEDS = { run: 'needs-submit', tokens: 'needs-admin', audit: 'needs-admin' };
 
 /* ---- light and dark: as the system, until it is chosen here ---- */
 const dark = window.matchMedia('(prefers-color-scheme: dark)');
@@ -105,13 +105,14 @@ function Login({ done }) {
     <button class="link" type="button" onClick=${() => setWithToken(!withToken)}>${withToken ? 'With a password' : 'With a token'}</button></form></main>`;
 }
 
-function useAdmin(isKnown) {
-  const [there, setThere] = useState([]);
+// {actor, scope, session}; null: not yet known. What somebody may not do is not offered (style.css); the server decides.
+function useSession(visit) {
+  const [session, setSession] = useState(null);
   useEffect(() => {
-    if (!isKnown) return;
-    for (const [page, path] of Object.entries(ADMIN)) api(path).then(() => setThere((was) => [...was, page]), () => {});
-  }, [isKnown]);
-  return there;
+    api('/api/session').then(setSession, (error) => error.status !== 401 && setSession({ scope: 'admin' }));
+  }, [visit]);
+  document.documentElement.dataset.scope = session ? session.scope : '';
+  return session;
 }
 
 function Page({ route, isDark }) {
@@ -128,7 +129,7 @@ function Page({ route, isDark }) {
 
 function App() {
   const route = useRoute(), { isDark, toggle } = useTheme(), [isStranger, setStranger] = useState(false), [isHelp, setHelp] = useState(false), [visit, setVisit] = useState(0);
-  const admin = useAdmin(!isStranger);
+  const session = useSession(visit);
   useKeys(setHelp);
   useEffect(() => {
     const stop = () => setStranger(true);
@@ -141,14 +142,14 @@ function App() {
     window.scrollTo(0, 0);
   }, [route.page, route.word]);
   if (isStranger) return html`<${Login} done=${() => { setStranger(false); setVisit(visit + 1); }} />`;
-  const leave = () => post('/logout').then(() => setStranger(true), () => setStranger(true));
+  const leave = () => order('/logout').then(() => setStranger(true), () => setStranger(true));
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById('main').focus(); }}>To the content</a>
     <header class="frame"><a class="brand" href=${link('overview')}><img src="/assets/icon.svg" alt="" width="24" height="24" /><b>ctutor-run</b></a>
-      <nav aria-label="Pages">${PAGES.filter(([key]) => !ADMIN[key] || admin.includes(key)).map(([key, name]) =>
-        html`<a key=${key} href=${link(key)} aria-current=${route.page === key ? 'page' : undefined}><${Icon} name=${key} />${name}</a>`)}</nav>
+      <nav aria-label="Pages">${PAGES.map(([key, name]) =>
+        html`<a key=${key} class=${NEEDS[key]} href=${link(key)} aria-current=${route.page === key ? 'page' : undefined}><${Icon} name=${key} />${name}</a>`)}</nav>
       <div class="foot"><${Live} /><button class="ghost small" onClick=${toggle} aria-label=${isDark ? 'light colours' : 'dark colours'} title=${isDark ? 'light colours' : 'dark colours'}><${Icon} name="theme" /></button>
         <button class="ghost small keys" onClick=${() => setHelp(true)} aria-label="keys" title="keys">?</button>
-        ${admin.length > 0 && html`<button class="ghost small" onClick=${leave} aria-label="sign out" title="sign out"><${Icon} name="leave" /></button>`}</div></header>
+        ${session && session.session && html`<button class="ghost small" onClick=${leave} aria-label="sign out" title=${`sign out ${session.actor}`}><${Icon} name="leave" /></button>`}</div></header>
     <main id="main" tabindex="-1" key=${visit}><${Page} route=${route} isDark=${isDark} /></main>
     ${isHelp && html`<${Help} close=${() => setHelp(false)} />`}<${Sayings} />`;
 }

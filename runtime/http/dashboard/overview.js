@@ -64,8 +64,8 @@ function Queues({ queues, reload, ask }) {
       <td class="n">${number(queue.waiting)}</td><td class="n">${number(queue.delayed)}</td><td class="n">${number(queue.running)}</td>
       <td class="n">${queue.oldest_age > 0 ? duration(queue.oldest_age) : '–'}</td>
       <td class="n">${queue.workers === 0 ? html`<b class="bad">none</b>` : queue.workers}</td>
-      <td class="n">${queue.paused ? html`<button class="small" onClick=${() => resume(queue)}>Resume<span class="hidden"> ${queue.name}</span></button>`
-        : html`<button class="small ghost" onClick=${() => pause(queue)}>Pause<span class="hidden"> ${queue.name}</span></button>`}</td></tr>`)}</tbody></table></div>`;
+      <td class="n">${queue.paused ? html`<button class="small needs-admin" onClick=${() => resume(queue)}>Resume<span class="hidden"> ${queue.name}</span></button>`
+        : html`<button class="small ghost needs-admin" onClick=${() => pause(queue)}>Pause<span class="hidden"> ${queue.name}</span></button>`}</td></tr>`)}</tbody></table></div>`;
 }
 
 function Workers({ workers }) {

@@ -105,10 +105,10 @@ function Actions({ task, ask, reload }) {
   });
   const stop = () => (task.status === 'STARTED' ? ask({ title: 'Cancel this task?', word: 'Cancel the task', isBad: true, text: 'It runs. It is told to stop, and may clean up for a few seconds.', go: cancel }) : cancel());
   return html`<div class="row">
-    ${!final && html`<button class="danger" disabled=${Boolean(task.cancel_requested_at)} onClick=${stop}>${task.cancel_requested_at ? 'Cancelling …' : 'Cancel'}</button>`}
-    ${(task.status === 'FAILURE' || task.status === 'REVOKED') && html`<button class="primary" onClick=${retry}>Retry</button>`}
-    <a class="button" href=${link('run', task.task_name, { from: id })}>Run again with changes</a>
-    ${final && html`<button class="ghost" onClick=${forget}>Delete</button>`}</div>`;
+    ${!final && html`<button class="danger needs-submit" disabled=${Boolean(task.cancel_requested_at)} onClick=${stop}>${task.cancel_requested_at ? 'Cancelling …' : 'Cancel'}</button>`}
+    ${(task.status === 'FAILURE' || task.status === 'REVOKED') && html`<button class="primary needs-submit" onClick=${retry}>Retry</button>`}
+    <a class="button needs-submit" href=${link('run', task.task_name, { from: id })}>Run again with changes</a>
+    ${final && html`<button class="ghost needs-admin" onClick=${forget}>Delete</button>`}</div>`;
 }
 
 function Advance({ task }) {

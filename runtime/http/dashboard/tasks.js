@@ -112,13 +112,13 @@ export function Tasks({ query }) {
   };
   const isOldest = query.get('sort') === 'created_at';
   return html`<section class="page">
-    <header><h1>Tasks</h1><a class="button primary" href=${link('run')}>Run a task</a></header>
+    <header><h1>Tasks</h1><a class="button primary needs-submit" href=${link('run')}>Run a task</a></header>
     <${Filters} query=${query} set=${set} types=${types.data || []} queues=${queues.data ? queues.data.queues : []} />
     <${Problem} error=${list.error} again=${list.reload} />
     <div class=${`bulk ${chosen.size > 0 ? 'is-on' : ''}`} role="toolbar" aria-label="Selected tasks">
       ${chosen.size > 0 && html`<b>${isAll ? `All ${total}` : number(chosen.size)} selected</b>
         ${isPage && !isAll && list.data.total > chosen.size && html`<button class="link" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
-        <span class="space"></span>${Object.keys(ORDERS).map((verb) => html`<button key=${verb} class=${`small ${ORDERS[verb].isBad ? 'danger' : ''}`} onClick=${() => order(verb)}>${ORDERS[verb].word}</button>`)}
+        <span class="space"></span>${Object.keys(ORDERS).map((verb) => html`<button key=${verb} class=${`small ${ORDERS[verb].isBad ? 'danger needs-admin' : 'needs-submit'}`} onClick=${() => order(verb)}>${ORDERS[verb].word}</button>`)}
         <button class="small ghost" onClick=${() => { setChosen(new Set()); setAll(false); }}>Clear</button>`}</div>
     ${!list.data && !list.error && html`<${Skeleton} lines=${8} />`}
     ${list.data && html`<div class=${`card flush ${list.isOld ? 'is-old' : ''}`}>
