@@ -187,7 +187,7 @@ bool body_json(struct exchange *exchange, json_type type, json_t **out)
     size_t len;
     struct err err;
     const char *text = http_body(exchange->request, &len);
-    if (!params_parse(text, len, "the body", out, &err)) {
+    if (!params_parse_body(text, len, "the body", out, &err)) {
         answer_field(exchange, "body", "%s", err.text);
         return false;
     }

@@ -81,6 +81,7 @@ static bool prepare(struct serve *serve, struct err *err)
         .lease_us = config_duration_us(api->config, SET_LEASE),
         .unknown_grace_us = config_duration_us(api->config, SET_UNKNOWN_GRACE),
         .max_waiting = config_int(api->config, SET_MAX_WAITING),
+        .max_params = config_int(api->config, SET_MAX_PARAMS),
         .result_ttl_us = config_duration_us(api->config, SET_RESULT_TTL),
     };
     serve->keeper =
@@ -102,9 +103,9 @@ static bool open_stores(struct serve *serve, struct err *err)
     const struct broker_hooks broker = {
         .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
     };
-    const struct ledger_hooks news = { .arg = serve,
-                                       .connected = on_ledger_up,
-                                       .control = on_notify };
+    const struct ledger_hooks news = {
+        .arg = serve, .connected = on_ledger_up, .control = on_notify, .submitted = on_keeper_news
+    };
     if (!config_redis_target(api->config, &redis, err)) return false;
     if (!config_postgres_conninfo(api->config, &postgres, err)) {
         redis_target_close(&redis);
@@ -258,6 +259,7 @@ static void on_ledger_up(void *arg)
 {
     struct serve *serve = arg;
     ledger_listen(serve->api.ledger);
+    if (serve->keeper) keeper_wake(serve->keeper, 0);
     if (serve->api.entries) entries_forget(serve->api.entries);
 }
 
