@@ -133,7 +133,7 @@ void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
     end(exchange, status, "text/html; charset=utf-8", takes_html);
 }
 
-void answer_see_other(struct exchange *exchange, const char *location)
+void answer_redirect(struct exchange *exchange, const char *location)
 {
     http_set_header(exchange->request, "Location", location);
     end(exchange, 303, NULL, NULL);

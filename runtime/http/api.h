@@ -94,7 +94,7 @@ void answer_static(struct exchange *exchange, int status, const char *type, cons
 void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 /* A page of html.h. */
 void answer_page(struct exchange *exchange, int status, struct buf *takes_html);
-void answer_see_other(struct exchange *exchange, const char *location); /* 303 */
+void answer_redirect(struct exchange *exchange, const char *location); /* 303 */
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What the client has left: nothing is said to it. */

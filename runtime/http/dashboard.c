@@ -40,7 +40,7 @@ static struct buf unpacked(const struct asset *asset);
 void handle_dashboard(struct exchange *exchange)
 {
     if (asset_app_js_end - asset_app_js <= GZIP_OF_NOTHING) {
-        answer_see_other(exchange, "/plain");
+        answer_redirect(exchange, "/plain");
         return;
     }
     http_set_header(exchange->request, "Content-Security-Policy", PAGE_POLICY);

@@ -279,7 +279,7 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
     if (submit_answer_is_good(answer, err, &sending->id,
                               config_int(exchange->api->config, SET_MAX_WAITING), &wrong)) {
         ident_text(&answer->id, location + strlen(location));
-        answer_see_other(exchange, location);
+        answer_redirect(exchange, location);
     } else {
         answer_err(exchange, &wrong);
     }

@@ -1,6 +1,6 @@
 // main.js: the frame around the pages.
 import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import 'uplot/dist/uPlot.min.css';
 import './style.css';
 import { api, order, post } from './api.js';
@@ -130,6 +130,7 @@ function Page({ route, isDark }) {
 function App() {
   const route = useRoute(), { isDark, toggle } = useTheme(), [isStranger, setStranger] = useState(false), [isHelp, setHelp] = useState(false), [visit, setVisit] = useState(0);
   const session = useSession(visit);
+  const isMoved = useRef(false);
   useKeys(setHelp);
   useEffect(() => {
     const stop = () => setStranger(true);
@@ -140,6 +141,8 @@ function App() {
     const page = PAGES.find(([key]) => key === route.page);
     document.title = `${route.word || (page ? page[1] : 'Not found')} · ctutor-run`;
     window.scrollTo(0, 0);
+    if (isMoved.current) document.getElementById('main').focus({ preventScroll: true }); // whoever listens to the page hears the new one
+    isMoved.current = true;
   }, [route.page, route.word]);
   if (isStranger) return html`<${Login} done=${() => { setStranger(false); setVisit(visit + 1); }} />`;
   const leave = () => order('/logout').then(() => setStranger(true), () => setStranger(true));

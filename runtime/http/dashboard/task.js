@@ -139,8 +139,8 @@ export function Task({ id }) {
     ${!isOver && html`<${Advance} task=${task} />`}
     <div class="columns"><div>
       ${task.error && task.status !== 'SUCCESS' && html`<div class="card"><h2>Error</h2><${Failure} error=${task.error} /></div>`}
-      ${task.status === 'SUCCESS' && html`<div class="card"><h2>Result <${Copy} text=${JSON.stringify(task.result, null, 2)} what="copy the result" /></h2><${Json} value=${task.result} /></div>`}
-      <div class="card"><h2>Parameters <${Copy} text=${JSON.stringify(task.parameters, null, 2)} what="copy the parameters" /></h2><${Json} value=${task.parameters} /></div>
+      ${task.status === 'SUCCESS' && html`<div class="card"><h2>Result <${Copy} text=${() => JSON.stringify(task.result, null, 2)} what="copy the result" /></h2><${Json} value=${task.result} /></div>`}
+      <div class="card"><h2>Parameters <${Copy} text=${() => JSON.stringify(task.parameters, null, 2)} what="copy the parameters" /></h2><${Json} value=${task.parameters} /></div>
       ${isOver && html`<${Advance} task=${task} />`}
       <${Logs} lines=${logs.lines} isLive=${!isOver} />
     </div><div>

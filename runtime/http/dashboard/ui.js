@@ -45,7 +45,7 @@ export function Copy({ text, what = 'copy' }) {
   const [done, setDone] = useState(false);
   const copy = async () => {
     try {
-      await navigator.clipboard.writeText(text);
+      await navigator.clipboard.writeText(typeof text === 'function' ? text() : text);
       setDone(true);
       setTimeout(() => setDone(false), 1500);
     } catch { say('The browser does not let pages copy.', true); }
