@@ -7,12 +7,11 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "http/api.h"
-#include "http/html.h"
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
-static void exchange_free(struct exchange *exchange);
 static void write_error(struct buf *out, const char *detail, const char *code,
                         const struct params_error *fields, size_t count);
+static void exchange_free(struct exchange *exchange);
 
 struct edge {
     enum err_code code;
@@ -88,6 +87,12 @@ void answer_no_task(struct exchange *exchange)
     answer_status(exchange, 404, "not_found", "there is no task %s", exchange->word);
 }
 
+void answer_redirect(struct exchange *exchange, const char *to)
+{
+    http_set_header(exchange->request, "Location", to);
+    end(exchange, 303, NULL, NULL);
+}
+
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
 {
     struct buf out = BUF_EMPTY;
@@ -114,29 +119,26 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
 void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
                    size_t len)
 {
-    http_set_header(exchange->request, "X-Content-Type-Options", "nosniff");
     http_answer_static(exchange->request, status, type, body, len);
     exchange_free(exchange);
 }
 
 void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
-    http_set_header(exchange->request, "X-Content-Type-Options", "nosniff");
     http_answer(exchange->request, status, type, takes_body);
     exchange_free(exchange);
 }
 
 void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
 {
-    http_set_header(exchange->request, "Content-Security-Policy", PAGE_POLICY);
-    http_set_header(exchange->request, "Referrer-Policy", "same-origin");
     end(exchange, status, "text/html; charset=utf-8", takes_html);
 }
 
-void answer_redirect(struct exchange *exchange, const char *location)
+static void exchange_free(struct exchange *exchange)
 {
-    http_set_header(exchange->request, "Location", location);
-    end(exchange, 303, NULL, NULL);
+    grant_drop(exchange->grant);
+    free(exchange->word);
+    free(exchange);
 }
 
 void exchange_drop(struct exchange *exchange)
@@ -145,17 +147,10 @@ void exchange_drop(struct exchange *exchange)
     exchange_free(exchange);
 }
 
-static void exchange_free(struct exchange *exchange)
-{
-    free(exchange->word);
-    free(exchange);
-}
-
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
     struct http_request *request = exchange->request;
     http_set_header(request, "Cache-Control", "no-store");
-    http_set_header(request, "X-Content-Type-Options", "nosniff");
     http_answer(request, status, type, takes_body);
     exchange_free(exchange);
 }

@@ -6,7 +6,6 @@
 #include <zlib.h>
 
 #include "http/api.h"
-#include "http/html.h"
 
 #define EMBEDDED(name) extern const unsigned char asset_##name[], asset_##name##_end[]
 EMBEDDED(index_html);
@@ -43,8 +42,6 @@ void handle_dashboard(struct exchange *exchange)
         answer_redirect(exchange, "/plain");
         return;
     }
-    http_set_header(exchange->request, "Content-Security-Policy", PAGE_POLICY);
-    http_set_header(exchange->request, "Referrer-Policy", "same-origin");
     answer_asset(exchange, &page);
 }
 

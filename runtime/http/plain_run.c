@@ -201,7 +201,7 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
         add_problem(&reading.problems, "", "the form is not valid");
     bool good = reading.problems.len == 0 &&
                 door_check(entry, reading.body, config_int(exchange->api->config, SET_MAX_PARAMS),
-                           &box, &errors, NULL);
+                           exchange->grant->actor, &box, &errors, NULL);
     for (size_t i = 0; i < errors.count; i++)
         add_problem(&reading.problems, errors.at[i].field, errors.at[i].message);
     json_decref(reading.body);

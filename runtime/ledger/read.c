@@ -38,22 +38,24 @@ static const struct pg_statement LOGS = {
 static const struct pg_statement QUEUES = { "queues", "SELECT queues_json()::text" };
 static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::text" };
 
-/* Parameters: statuses name queue worker tags since until limit offset text parent. A caller's id
- * may be made a week before its submission or a day after, a child's not before its parent's. The
- * text is looked for before secrets are masked, too: that is cheaper and lets few through. */
+/* Parameters: statuses name queue worker tags since until limit offset only_like only_by text
+ * parent. A caller's id may be made a week before its submission or a day after. The text is looked
+ * for before secrets are masked, too: that is cheaper and lets few through. */
 #define MOMENT(us) "('epoch'::timestamptz + " us " * interval '1 microsecond')"
-#define HOLDS(json) "position(lower($10) IN lower((" json ")::text)) > 0"
+#define HOLDS(json) "position(lower($12) IN lower((" json ")::text)) > 0"
 #define MATCHES                                                                                    \
     " ($2::text IS NULL OR t.name = $2) AND ($3::text IS NULL OR t.queue = $3)"                    \
     " AND ($4::text IS NULL OR x.worker = $4)"                                                     \
     " AND (cardinality($5::text[]) = 0 OR t.tags @> $5)"                                           \
+    " AND ($10::text IS NULL OR t.name LIKE $10)"                                                  \
+    " AND ($11::text IS NULL OR t.created_by = $11)"                                               \
     " AND ($6 = 0 OR t.created_at >= " MOMENT("$6") ")"                                            \
     " AND ($7 = 0 OR t.created_at < " MOMENT("$7") ")"                                             \
     " AND t.id >= CASE WHEN $6 > 0 THEN id_bound(" MOMENT("$6") " - interval '8 days')"            \
     "  ELSE '00000000-0000-0000-0000-000000000000'::uuid END"                                      \
     " AND t.id <= CASE WHEN $7 > 0 THEN id_bound(" MOMENT("$7") " + interval '2 days')"            \
     "  ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END"                                      \
-    " AND ($10::text IS NULL OR (" HOLDS("t.parameters") " AND " HOLDS("masked(t.parameters,"       \
+    " AND ($12::text IS NULL OR (" HOLDS("t.parameters") " AND " HOLDS("masked(t.parameters,"       \
     "  (SELECT s.secrets FROM secrets s WHERE s.name = t.name AND s.schema_hash = t.schema_hash)"  \
     "  || (SELECT c.secrets FROM catalogue c WHERE c.name = t.name))") ")) "
 #define WANTED(status) "status_word(" status ") = ANY (string_to_array($1, ','))"
@@ -67,7 +69,7 @@ static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::
     " WHERE " condition "($1::text IS NULL OR " WANTED("x.status") ") AND" MATCHES                  \
     "ORDER BY t.id " direction
 #define OF_ALL(direction)      OF_TASKS("", direction)
-#define OF_CHILDREN(direction) OF_TASKS("t.parent_id = $11 AND ", direction)
+#define OF_CHILDREN(direction) OF_TASKS("t.parent_id = $13 AND ", direction)
 #define OF_FEW(direction)                                                                          \
     "SELECT x.id FROM (SELECT * FROM ("                                                            \
     "  (SELECT a.id, (SELECT w.name FROM workers w WHERE w.incarnation = a.owner) AS worker"        \
@@ -178,6 +180,8 @@ static void put_filter(struct pg_params *params, const struct task_filter *filte
     pg_int8(params, filter->until_us);
     pg_int8(params, filter->limit);
     pg_int8(params, filter->offset);
+    pg_text(params, filter->only_like);
+    pg_text(params, filter->only_by);
     pg_text(params, filter->text);
     put_ident_or_null(params, &filter->parent);
 }

@@ -24,6 +24,7 @@ extern const char schema_second[];
 extern const char schema_words[];
 extern const char schema_partitions[];
 extern const char schema_ends[];
+extern const char schema_access[];
 extern const char schema_operate[];
 extern const char schema_catalogue[];
 extern const char schema_check[];

@@ -116,4 +116,6 @@ const char schema_partitions[] =
     "  WHERE NOT EXISTS (SELECT FROM workers w WHERE w.incarnation = e.supervisor\n"
     "           AND w.state = 'alive') AND e.at < now() - interval '1 day';\n"
     "  DELETE FROM controls c WHERE c.created_at < now() - interval '1 day';\n"
+    "  DELETE FROM tokens t WHERE t.session AND t.expires_at < now() - interval '1 day';\n"
+    "  DELETE FROM operations o WHERE o.at < now() - interval '1 year';\n"
     "END;\n";
