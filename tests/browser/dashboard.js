@@ -1,4 +1,4 @@
-// dashboard.js URL TASKS_DIR [SHOTS_DIR]: drives every page of the dashboard in Chromium as an operator would. One line a
+// dashboard.js URL TASKS_DIR: drives every page of the dashboard in Chromium as an operator would. One line a
 // step; the first that fails ends it. test_dashboard.py makes the system that it looks at.
 'use strict';
 const assert = require('node:assert/strict');
@@ -7,7 +7,7 @@ const path = require('node:path');
 const { chromium } = require('playwright-core');
 const axe = require('axe-core');
 
-const [url, tasksDir, shotsDir] = process.argv.slice(2);
+const [url, tasksDir] = process.argv.slice(2);
 const HOSTILE = `<script>window.pwned = 1</script><img src=x onerror="window.pwned = 2">"'&${'w'.repeat(10000)}`;
 const DESKTOP = { width: 1360, height: 860 }, PHONE = { width: 390, height: 844 };
 const complaints = []; // of the content policy, and errors of our scripts
@@ -39,17 +39,19 @@ const status = (page, word) => page.waitForSelector(`.title .is-${word.toLowerCa
 const press = (page, name, scope = 'body') => page.locator(scope).getByRole('button', { name, exact: true }).click();
 const confirm = (page) => page.click('dialog button[type=submit]');
 
-async function looksWell(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  const serious = violations.filter((one) => ['serious', 'critical'].includes(one.impact));
-  assert.deepEqual(serious.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 200)).join(' | ')}`), [], `${what} is accessible`);
+async function fits(page, what) {
   const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok(over <= 0, `${what} is ${over} px too wide`);
   assert.equal(await page.evaluate(() => window.pwned), undefined, what);
 }
 
-const shoot = (page, name) => shotsDir && page.screenshot({ path: path.join(shotsDir, `${name}.png`) });
+async function looksWell(page, what) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const serious = violations.filter((one) => ['serious', 'critical'].includes(one.impact));
+  assert.deepEqual(serious.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 200)).join(' | ')}`), [], `${what} is accessible`);
+  await fits(page, what);
+}
 
 const steps = {
   async 'a task is run by its form, and its progress moves'({ page, shared }) {
@@ -190,9 +192,12 @@ const steps = {
       for (const hash of [`tasks/${good}`, `tasks/${bad}`, `run/echo?from=${good}`, 'tasks', `tasks?text=${encodeURIComponent(HOSTILE.slice(0, 70))}`, 'run', `tasks?tag=${encodeURIComponent('"><img>')}`, 'catalogue']) {
         await visit(one, hash);
         await one.waitForSelector('.skeleton', { state: 'detached' });
-        await looksWell(one, hash);
+        await fits(one, hash);
       }
-    assert.ok((await page.goto(`${url}/#/tasks/${good}`), await status(page, 'SUCCESS'), await page.innerText('main')).includes('<script>'));
+    await visit(page, `tasks/${bad}`);
+    await status(page, 'FAILURE');
+    assert.ok((await page.innerText('main')).includes('<script>'));
+    await looksWell(page, 'a hostile failure');
     await phone.context().close();
   },
 
@@ -257,6 +262,43 @@ const steps = {
     assert.equal(await page.$('pre b'), null);
     await page.context().close();
   },
+
+  // The last one: once there is a token, nobody is let in without.
+  async 'who may little is offered little, an administrator makes and revokes tokens'({ page }) {
+    await visit(page, 'tokens', '.empty');
+    await page.fill('.fields input', 'viewer');
+    await press(page, 'Create');
+    const reader = await page.innerText('.is-good code');
+    const { token: admin } = await (await fetch(`${url}/api/tokens`, { method: 'POST', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${reader}` }, body: '{"name":"no","scope":"admin"}' })).json();
+    assert.equal(admin, undefined, 'a reader makes no tokens');
+    await page.waitForSelector('.login');
+    await looksWell(page, 'the login');
+    const login = async (token) => {
+      await press(page, 'With a token');
+      await page.fill('.login input', token);
+      await press(page, 'Sign in');
+    };
+    await login('ctr_wrong');
+    await page.waitForSelector('.login .problem');
+    await page.fill('.login input', reader);
+    await press(page, 'Sign in');
+    await page.waitForSelector('.problem:has-text("scope admin")');
+    await visit(page, 'overview', 'table');
+    assert.equal(await page.locator('.needs-admin:visible, .needs-submit:visible').count(), 0);
+    await page.click('button[aria-label="sign out"]');
+    await page.waitForSelector('.login');
+    await page.fill('.login input >> nth=0', process.env.DASHBOARD_USER);
+    await page.fill('.login input[type=password]', process.env.DASHBOARD_PASSWORD);
+    await press(page, 'Sign in');
+    await visit(page, 'tokens', 'tr:has-text("viewer")');
+    await looksWell(page, 'the tokens');
+    await press(page, 'Revoke viewer');
+    await confirm(page);
+    await page.waitForSelector('tr:has-text("viewer") .is-bad:has-text("revoked")');
+    await visit(page, 'audit', 'tr:has-text("token revoke")');
+    await page.waitForSelector('tr:has-text("pause"):has-text("default")');
+    await looksWell(page, 'the audit');
+  },
 };
 
 async function main() {
@@ -273,13 +315,12 @@ async function main() {
         assert.deepEqual(complaints, []);
       } catch (error) {
         console.log(`FAILED: ${name} (at ${page.url()})\n${error.stack}\n${complaints.join('\n')}`);
-        await page.screenshot({ path: path.join(tasksDir, '..', 'failed.png') }).catch(() => {});
+        console.log(await page.innerText('body').catch(() => ''));
         process.exitCode = 1;
         return;
       }
       console.log(`ok: ${name} (${Date.now() - began} ms)`);
     }
-    await shoot(page, 'last');
   } finally {
     await browser.close();
   }

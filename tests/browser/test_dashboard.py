@@ -47,10 +47,12 @@ class Dashboard(journey.ServedTest):
         node = shutil.which("node") or shutil.which("nodejs")
         self.assertTrue(node, "no Node: install nodejs")
         self.assertTrue(os.environ.get("NODE_PATH"), "npm could not get playwright-core when the build was configured: configure it again with a network")
-        api = rest.Serve(self.place)
+        login = {"DASHBOARD_USER": "ada", "DASHBOARD_PASSWORD": "correct horse battery"}
+        api = rest.Serve(self.place, env=login)
         tasks = os.path.join(self.place.work, "tasks.d")
         driver = [node, os.path.join(HERE, "dashboard.js"), "http://127.0.0.1:%d" % api.port, tasks]
-        done = subprocess.run(driver, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240)
+        done = subprocess.run(driver, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+                              env={**os.environ, **login})
         self.assertEqual(done.returncode, 0, done.stdout + api.log())
         print(done.stdout)
         self.assertEqual(api.stop(), 0)

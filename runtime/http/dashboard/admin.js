@@ -4,13 +4,18 @@ import { order, post, useData } from './api.js';
 import { link } from './route.js';
 import { attempt, Confirm, Copy, Empty, html, Problem, Skeleton, Time } from './ui.js';
 
-function NewToken({ reload }) {
+// With the first token the door is shut to those without one: nothing may be asked before it is read.
+function NewToken({ add }) {
   const [fields, setFields] = useState({ scope: 'read' }), [made, setMade] = useState(null);
   const set = (name) => (event) => setFields({ ...fields, [name]: event.target.value });
   const create = async (event) => {
     event.preventDefault();
     const body = Object.fromEntries(Object.entries(fields).filter(([, value]) => value));
-    if (await attempt(async () => setMade(await post('/api/tokens', body)), 'The token is made')) reload();
+    await attempt(async () => {
+      const token = await post('/api/tokens', body);
+      setMade(token);
+      add(token);
+    }, 'The token is made');
   };
   return html`<form class="card" onSubmit=${create}><h2>New token</h2>
     ${made && html`<p class="problem is-good" role="status"><span>Shown this once: <code class="break">${made.token}</code></span> <${Copy} text=${made.token || ''} what="copy the token" /></p>`}
@@ -22,13 +27,14 @@ function NewToken({ reload }) {
 }
 
 export function Tokens() {
-  const tokens = useData('/api/tokens'), [question, ask] = useState(null);
-  const list = tokens.data ? tokens.data.tokens : [];
+  const tokens = useData('/api/tokens'), [question, ask] = useState(null), [added, setAdded] = useState([]);
+  const known = tokens.data ? tokens.data.tokens : [];
+  const list = [...added.filter((token) => !known.some((one) => one.id === token.id)), ...known];
   const revoke = (token) => ask({ title: 'Revoke this token?', word: 'Revoke', isBad: true, text: `Whoever uses ${token.name || token.id} is refused from now on.`,
     go: () => attempt(() => order(`/api/tokens/${encodeURIComponent(token.id)}`, 'DELETE'), 'Revoked').then(tokens.reload) });
   return html`<section class="page"><header><h1>Tokens</h1></header>
     <${Problem} error=${tokens.error} again=${tokens.reload} />${!tokens.data && !tokens.error && html`<${Skeleton} />`}
-    ${tokens.data && html`<${NewToken} reload=${tokens.reload} />
+    ${tokens.data && html`<${NewToken} add=${(token) => setAdded([token, ...added])} />
       <div class="card flush">${list.length === 0 ? html`<${Empty}>There is no token.</${Empty}>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Tokens"><table>
         <thead><tr><th>Name</th><th>Scope</th><th>Tasks</th><th>Made</th><th>Expires</th><th>Last used</th><th><span class="hidden">Revoke</span></th></tr></thead>
         <tbody>${list.map((token) => html`<tr key=${token.id}><td class="text"><b>${token.name || token.id}</b>${token.session && html` <small class="dim">session of ${token.created_by}</small>`}</td>
