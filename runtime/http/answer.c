@@ -39,6 +39,11 @@ void answer_json(struct exchange *exchange, int status, struct buf *takes_json)
     end(exchange, status, "application/json", takes_json);
 }
 
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+{
+    end(exchange, status, type, takes_body);
+}
+
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len)
 {
     struct buf out = BUF_EMPTY;
@@ -123,7 +128,7 @@ void answer_static(struct exchange *exchange, int status, const char *type, cons
     exchange_free(exchange);
 }
 
-void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
     http_answer(exchange->request, status, type, takes_body);
     exchange_free(exchange);

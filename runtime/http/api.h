@@ -57,7 +57,7 @@ enum body_kind {
     BODY_FORM   /* what an HTML form of ours sends: as large as BODY_TASK */
 };
 struct route_param {
-    const char *name, *type; /* "integer" "string" "boolean" "duration" "time" */
+    const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
     const char *help;
 };
 struct route {
@@ -81,6 +81,7 @@ extern const struct http_handlers api_handlers; /* with arg NULL: set it to the 
 /* ---- answer.c ---- */
 void answer_json(struct exchange *exchange, int status, struct buf *takes_json);
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len); /* copies */
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 /* {detail, code}, with the status that belongs to err->code; NULL fields: none */
 void answer_err(struct exchange *exchange, const struct err *err);
 void answer_fields(struct exchange *exchange, const struct err *err,
@@ -96,7 +97,7 @@ void answer_no_task(struct exchange *exchange); /* 404 */
  */
 void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
                    size_t len);
-void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 /* A page of html.h. */
 void answer_page(struct exchange *exchange, int status, struct buf *takes_html);
 void answer_redirect(struct exchange *exchange, const char *to);
@@ -134,7 +135,10 @@ void handle_workers_status(struct exchange *exchange); /* legacy.c */
 void handle_pause(struct exchange *exchange);
 void handle_resume(struct exchange *exchange);
 void handle_reload(struct exchange *exchange); /* reload.c */
-void handle_tokens(struct exchange *exchange); /* tokens.c */
+void handle_stats(struct exchange *exchange);  /* metrics.c */
+void handle_metrics(struct exchange *exchange);
+void handle_openapi(struct exchange *exchange); /* openapi.c */
+void handle_tokens(struct exchange *exchange);  /* tokens.c */
 void handle_token_create(struct exchange *exchange);
 void handle_token_revoke(struct exchange *exchange);
 void handle_audit(struct exchange *exchange);

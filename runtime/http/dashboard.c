@@ -73,7 +73,7 @@ static void answer_asset(struct exchange *exchange, const struct asset *asset)
         answer_static(exchange, 200, asset->type, asset->gzip, (size_t)(asset->end - asset->gzip));
     } else {
         struct buf body = unpacked(asset);
-        answer_bytes(exchange, 200, asset->type, &body);
+        answer_file(exchange, 200, asset->type, &body);
     }
 }
 

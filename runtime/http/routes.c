@@ -10,7 +10,7 @@
     { "status", "string",                                                                          \
       "PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; several with commas" },                 \
         { "name", "string", "tasks of this name" }, { "queue", "string", "in this queue" },        \
-        { "tag", "string", "with this label; may be repeated (then all of them)" },                \
+        { "tag", "strings", "with this label; may be repeated (then all of them)" },               \
         { "worker", "string", "run by this worker" },                                              \
         { "text", "string", "with this text in the parameters as they are shown" },                \
         { "parent", "string", "submitted by this task" },                                          \
@@ -41,6 +41,11 @@ static const struct route_param login_query[] = {
 static const struct route_param audit_query[] = { { "limit", "integer", "1 to 1000; default 100" },
                                                   { "offset", "integer",
                                                     "how many to pass over; default 0" },
+                                                  { 0 } };
+static const struct route_param stats_query[] = { { "since", "duration",
+                                                    "how far back: 1m to 8d; default 1h" },
+                                                  { "name", "string", "tasks of this name" },
+                                                  { "queue", "string", "in this queue" },
                                                   { 0 } };
 
 /* Of two that fit, the earlier one counts. */
@@ -99,6 +104,12 @@ const struct route route_table[] = {
     { "GET", "/login", SCOPE_PAGE, BODY_NONE, handle_login_link, "open a session by a link",
       login_query, false },
     { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
+    { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
+      "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
+    { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
+      stats_query, false },
+    { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,
+      false },
     { "GET", "/", SCOPE_OPEN, BODY_NONE, handle_dashboard, "the dashboard", NULL, false },
     { "GET", "/assets/{name}", SCOPE_OPEN, BODY_NONE, handle_asset, "a file of the dashboard", NULL,
       false },

@@ -341,6 +341,23 @@ void ledger_queues(struct ledger *ledger, ledger_json_fn *done,
 void ledger_workers(struct ledger *ledger, ledger_json_fn *done,
                     void *arg); /* {workers:[...]} of the contract */
 
+/* ---- figures (figures.c, schema_figures.c) ---- */
+/* Upper bounds of the buckets of histograms in seconds, inclusive; behind them one without. */
+#define FIGURE_BOUNDS  "0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,2.5,5,10,30,60,300,1800,3600,14400"
+#define FIGURE_BUCKETS 18
+/* What an attempt may fail of. */
+#define FAILURE_KINDS "exception,timeout,memory,worker_lost,rejected,unstorable,unknown_task"
+/* Books what happened into the figures by minute, up to lag_us ago; a slice. count = minutes left
+ */
+void ledger_figures_roll(struct ledger *ledger, int64_t lag_us, ledger_done_fn *done, void *arg);
+/* {step, points: [{at, submitted, succeeded, failed, revoked, attempts_failed, run_p50, run_p99,
+ * wait_p50, waiting}]} of the last since_us. name, queue: NULL: all */
+void ledger_figures(struct ledger *ledger, int64_t since_us, int64_t step_us, const char *name,
+                    const char *queue, ledger_json_fn *done, void *arg);
+/* {totals: [{task, queue, submitted, ..., kinds, run_seconds, runs, wait_seconds, waits}], status,
+ * queues, workers, fenced, rollup_age}: all that /metrics shows. */
+void ledger_metrics(struct ledger *ledger, ledger_json_fn *done, void *arg);
+
 /* ---- operators ---- */
 /* Each answers a JSON array, one per id in order:
  * {"task_id","status","task_status","message","queue"}; status: cancelled | cancelling | retried |

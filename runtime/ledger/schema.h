@@ -29,3 +29,4 @@ extern const char schema_operate[];
 extern const char schema_catalogue[];
 extern const char schema_check[];
 extern const char schema_door[];
+extern const char schema_figures[];
