@@ -164,6 +164,10 @@ const steps = {
   async 'an overview warns of queues that nobody serves'({ page }) {
     const id = await submit('moody', { mood: 'fine' }, { queue: 'nobody' });
     await visit(page, 'overview', '.warnings:has-text("No live worker serves the queue nobody")');
+    await page.waitForSelector('figure.chart canvas >> nth=3');
+    await press(page, 'Last day');
+    await page.waitForSelector('button[aria-pressed=true]:text-is("Last day")');
+    await page.waitForSelector('figure.chart canvas >> nth=3');
     await looksWell(page, 'the overview');
     await api('POST', `/api/tasks/${id}/cancel`);
     await page.waitForSelector('.warnings:has-text("nobody")', { state: 'detached' });
@@ -271,7 +275,7 @@ const steps = {
     const reader = await page.innerText('.is-good code');
     const { token: admin } = await (await fetch(`${url}/api/tokens`, { method: 'POST', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${reader}` }, body: '{"name":"no","scope":"admin"}' })).json();
     assert.equal(admin, undefined, 'a reader makes no tokens');
-    await page.waitForSelector('.login');
+    await visit(page, 'audit', '.login');
     await looksWell(page, 'the login');
     const login = async (token) => {
       await press(page, 'With a token');

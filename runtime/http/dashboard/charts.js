@@ -31,13 +31,14 @@ function Chart({ title, series, write = short, points, isDark }) {
   const latest = useRef(data);
   latest.current = data;
   useEffect(() => {
-    const width = () => Math.max(200, box.current.clientWidth);
-    plot.current = new uPlot(options(series, write, width(), (i) => setAt(i ?? null)), latest.current, box.current);
-    const sized = new ResizeObserver(() => plot.current.setSize({ width: width(), height: HEIGHT }));
-    sized.observe(box.current);
+    const element = box.current, width = () => Math.max(200, element.clientWidth);
+    const own = new uPlot(options(series, write, width(), (i) => setAt(i ?? null)), latest.current, element);
+    const sized = new ResizeObserver(() => own.setSize({ width: width(), height: HEIGHT }));
+    plot.current = own;
+    sized.observe(element);
     return () => {
       sized.disconnect();
-      plot.current.destroy();
+      own.destroy();
     };
   }, [isDark]);
   useEffect(() => plot.current.setData(data), [points]);
