@@ -126,6 +126,24 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
         answer_text(exchange, 200, json, len);
 }
 
+void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
+                   size_t len)
+{
+    http_answer_static(exchange->request, status, type, body, len);
+    exchange_free(exchange);
+}
+
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+{
+    http_answer(exchange->request, status, type, takes_body);
+    exchange_free(exchange);
+}
+
+void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
+{
+    end(exchange, status, "text/html; charset=utf-8", takes_html);
+}
+
 static void exchange_free(struct exchange *exchange)
 {
     grant_drop(exchange->grant);

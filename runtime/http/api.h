@@ -53,7 +53,8 @@ enum body_kind {
     BODY_NONE,
     BODY_SMALL, /* 1 MiB */
     BODY_TASK,  /* the parameters' limit and what else a submission holds */
-    BODY_BULK   /* 64 MiB */
+    BODY_BULK,  /* 64 MiB */
+    BODY_FORM   /* what an HTML form of ours sends: as large as BODY_TASK */
 };
 struct route_param {
     const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
@@ -93,6 +94,14 @@ void answer_field(struct exchange *exchange, const char *field, const char *fmt,
     PRINTF_LIKE(3, 4);
 void answer_no_task(struct exchange *exchange); /* 404 */
 void answer_go(struct exchange *exchange);      /* a page that leads to / */
+/* Bytes that live as long as the program; its other headers are the caller's. type NULL: no body.
+ */
+void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
+                   size_t len);
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+/* A page of html.h. */
+void answer_page(struct exchange *exchange, int status, struct buf *takes_html);
+void answer_redirect(struct exchange *exchange, const char *to);
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What the client has left: nothing is said to it. */
@@ -138,5 +147,12 @@ void handle_login(struct exchange *exchange); /* login.c */
 void handle_login_link(struct exchange *exchange);
 void handle_logout(struct exchange *exchange);
 void handle_session(struct exchange *exchange);
+void handle_dashboard(struct exchange *exchange); /* dashboard.c */
+void handle_asset(struct exchange *exchange);
+void handle_plain_list(struct exchange *exchange); /* plain.c */
+void handle_plain_task(struct exchange *exchange);
+void handle_plain_types(struct exchange *exchange); /* plain_run.c */
+void handle_plain_form(struct exchange *exchange);
+void handle_plain_run(struct exchange *exchange);
 void handle_healthz(struct exchange *exchange); /* health.c */
 void handle_readyz(struct exchange *exchange);

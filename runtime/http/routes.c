@@ -12,16 +12,20 @@
         { "name", "string", "tasks of this name" }, { "queue", "string", "in this queue" },        \
         { "tag", "strings", "with this label; may be repeated (then all of them)" },               \
         { "worker", "string", "run by this worker" },                                              \
+        { "text", "string", "with this text in the parameters as they are shown" },                \
+        { "parent", "string", "submitted by this task" },                                          \
         { "since", "time", "submitted then or later; a duration counts back from now" },           \
     {                                                                                              \
         "until", "time", "submitted before then"                                                   \
     }
 
-static const struct route_param list_query[] = { FILTER_PARAMS,
-                                                 { "limit", "integer", "1 to 1000; default 100" },
-                                                 { "offset", "integer",
-                                                   "how many to pass over; default 0" },
-                                                 { 0 } };
+static const struct route_param list_query[] = {
+    FILTER_PARAMS,
+    { "sort", "string", "created_at: oldest first; -created_at (default): newest first" },
+    { "limit", "integer", "1 to 1000; default 100" },
+    { "offset", "integer", "how many to pass over; default 0" },
+    { 0 }
+};
 static const struct route_param result_query[] = {
     { "timeout", "duration", "how long to wait until it is final: 0 to 300 s; default 30" }, { 0 }
 };
@@ -56,8 +60,7 @@ const struct route route_table[] = {
       "run failed or cancelled tasks again", NULL, true },
     { "POST", "/api/tasks/delete", SCOPE_ADMIN, BODY_SMALL, handle_delete_many,
       "forget final tasks", NULL, true },
-    { "GET", "/api/tasks", SCOPE_READ, BODY_NONE, handle_list, "list tasks, newest first",
-      list_query, true },
+    { "GET", "/api/tasks", SCOPE_READ, BODY_NONE, handle_list, "list tasks", list_query, true },
     { "GET", "/api/tasks/types", SCOPE_READ, BODY_NONE, handle_types, "the catalogue", NULL, true },
     { "GET", "/api/tasks/types/{name}", SCOPE_READ, BODY_NONE, handle_type,
       "one task of the catalogue", NULL, true },
@@ -107,6 +110,19 @@ const struct route route_table[] = {
       stats_query, false },
     { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,
       false },
+    { "GET", "/", SCOPE_OPEN, BODY_NONE, handle_dashboard, "the dashboard", NULL, false },
+    { "GET", "/assets/{name}", SCOPE_OPEN, BODY_NONE, handle_asset, "a file of the dashboard", NULL,
+      false },
+    { "GET", "/plain", SCOPE_READ, BODY_NONE, handle_plain_list, "tasks, as a page without scripts",
+      list_query, false },
+    { "GET", "/plain/tasks/{id}", SCOPE_READ, BODY_NONE, handle_plain_task,
+      "one task, as a page without scripts", NULL, false },
+    { "GET", "/plain/run", SCOPE_READ, BODY_NONE, handle_plain_types,
+      "the catalogue, as a page without scripts", NULL, false },
+    { "GET", "/plain/run/{name}", SCOPE_READ, BODY_NONE, handle_plain_form,
+      "a form that submits a task", NULL, false },
+    { "POST", "/plain/run/{name}", SCOPE_SUBMIT, BODY_FORM, handle_plain_run,
+      "submit a task by its form", NULL, false },
     { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL, false },
     { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL,
       false },

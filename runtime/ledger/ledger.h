@@ -314,8 +314,11 @@ struct task_filter {
     const char *name, *queue, *worker;
     const char *const *tags;
     size_t tag_count;
+    const char *text;           /* within the parameters as they are shown, whatever the case */
+    struct ident parent;        /* zero: any */
     int64_t since_us, until_us; /* created_at; 0: open */
     int64_t limit, offset;
+    bool is_oldest_first;
     const char *only_like; /* of the caller's rights: a pattern of LIKE over names, or NULL; */
     const char *only_by;   /* created_by, or NULL */
 };
@@ -327,7 +330,7 @@ void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn
  * ids. */
 void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,
                    ledger_json_fn *done, void *arg);
-/* {tasks, total, limit, offset, has_more[, total_capped]} newest first */
+/* {tasks, total, limit, offset, has_more[, total_capped]} */
 void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
                  void *arg);
 /* {logs:[{seq, at, attempt, level, text}], has_more} after seq */

@@ -106,7 +106,7 @@ class WithoutTokens(AccessTest):
                 self.assertIn(part, policy)
             self.assertNotIn("unsafe", policy)
             self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
-            self.assertEqual(answer.headers["Referrer-Policy"], "no-referrer")
+            self.assertEqual(answer.headers["Referrer-Policy"], "same-origin")
             self.assertEqual(len(answer.headers.get_all("X-Content-Type-Options")), 1)
 
     def test_any_other_address_demands_a_token(self):

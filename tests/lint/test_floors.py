@@ -10,6 +10,7 @@ FLOOR = {"base": 0, "config": 1, "loop": 1, "task": 1, "io": 2, "broker": 3, "le
 SIDEWAYS = {("worker", "keeper")}
 # library header -> folders and file prefixes that may include it
 ONLY = {"hiredis": ("io/redis",), "libpq": ("io/pg", "config/postgres_url"), "lua": ("script/", "bindings/"), "microhttpd": ("http/server",), "yaml": ("bindings/",),
+        "zlib": ("http/",),
         "jansson": ("task/", "config/", "lifecycle/", "script/", "worker/", "keeper/", "http/", "cli/")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 
