@@ -34,7 +34,7 @@ static void on_types(void *arg, const char *json, size_t len, const struct err *
         answer_err(exchange, err);
         return;
     }
-    json_t *types = params_load(json, len);
+    json_t *types = types_shown(exchange, json, len);
     openapi_write(&out, types);
     answer_json(exchange, 200, &out);
     json_decref(types);
@@ -95,7 +95,8 @@ static json_t *operation(const struct route *route, const json_t *words, const j
                   "operationId", name_of(route), "responses", responses(route, words, schemas));
     json_object_set_new(out, "parameters", parameters(route, words));
     json_object_set_new(out, "security",
-                        scope ? json_pack("[{s[s]}]", "token", scope) : json_array());
+                        scope ? json_pack("[{s[s]}{s[s]}]", "token", scope, "session", scope)
+                              : json_array());
     if (body)
         json_object_set_new(out, "requestBody",
                             json_pack("{sbso}", "required", 1, "content", content(body)));
@@ -104,10 +105,7 @@ static json_t *operation(const struct route *route, const json_t *words, const j
 
 const char *openapi_scope(const struct route *route)
 {
-    static const char *const names[] = {
-        [SCOPE_READ] = "read", [SCOPE_SUBMIT] = "submit", [SCOPE_ADMIN] = "admin"
-    };
-    return (size_t)route->scope < COUNT_OF(names) ? names[route->scope] : NULL;
+    return route->scope >= SCOPE_READ ? scope_word(route->scope) : NULL;
 }
 
 static json_t *parameters(const struct route *route, const json_t *words)
@@ -157,9 +155,9 @@ static json_t *responses(const struct route *route, const json_t *words, const j
         const char *name = json_string_value(first);
         const char *said =
             json_string_value(json_object_get(json_object_get(schemas, name), "description"));
-        json_object_set_new(out, status,
-                            json_pack("{ssso}", "description", said ? said : route->summary,
-                                      "content", content(names)));
+        json_t *response = json_pack("{ss}", "description", said ? said : route->summary);
+        if (!json_is_null(names)) json_object_set_new(response, "content", content(names));
+        json_object_set_new(out, status, response);
     }
     json_decref(errors);
     return out;

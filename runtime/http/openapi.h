@@ -10,8 +10,8 @@
  *
  *   "METHOD /path": { tag, body: NAME, parameters, answers: {status: NAMES}, errors: [status] }
  *
- * NAME: a schema under components, or a media type ("text/html"). NAMES: one of them or a list.
- * errors: those that do not follow from the table. gives */
+ * NAME: a schema under components, or a media type ("text/html"). NAMES: one of them, a list, or
+ * null: no body. errors: those that do not follow from the table. gives */
 json_t *openapi_words(void);
 /* The OpenAPI 3.1 document. types: what ledger_catalogue_list answers. */
 void openapi_write(struct buf *out, const json_t *types);

@@ -84,7 +84,7 @@ static void add_route(struct buf *out, const struct route *route, const json_t *
         buf_addf(out, " %s ", status);
         if (json_is_array(item))
             add_list(out, item, " or ", add_value);
-        else
+        else if (json_is_string(item))
             add_value(out, item);
     }
     buf_add_text(out, " |");
