@@ -50,12 +50,14 @@ void openapi_write(struct buf *out, const json_t *types)
     for (const struct route *route = route_table; route->method; route++) {
         char key[200], method[16] = "";
         snprintf(key, sizeof key, "%s %s", route->method, route->path);
+        const json_t *own = json_object_get(routes, key);
+        if (!json_object_get(own, "answers")) continue; /* a page */
         for (size_t i = 0; route->method[i] && i + 1 < sizeof method; i++)
             method[i] = (char)tolower((unsigned char)route->method[i]);
         if (!json_object_get(paths, route->path))
             json_object_set_new(paths, route->path, json_object());
         json_object_set_new(json_object_get(paths, route->path), method,
-                            operation(route, json_object_get(routes, key), schemas));
+                            operation(route, own, schemas));
     }
     json_object_del(root, "routes");
     json_object_set_new(root, "paths", paths);

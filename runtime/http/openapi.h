@@ -11,7 +11,8 @@
  *   "METHOD /path": { tag, body: NAME, parameters, answers: {status: NAMES}, errors: [status] }
  *
  * NAME: a schema under components, or a media type ("text/html"). NAMES: one of them, a list, or
- * null: no body. errors: those that do not follow from the table. gives */
+ * null: no body. errors: those that do not follow from the table. Without answers: a page for
+ * browsers, which is in the reference alone. gives */
 json_t *openapi_words(void);
 /* The OpenAPI 3.1 document. types: what ledger_catalogue_list answers. */
 void openapi_write(struct buf *out, const json_t *types);

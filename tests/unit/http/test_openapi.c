@@ -77,9 +77,11 @@ static void every_route_is_documented(void **state)
         const char *tag = json_string_value(json_object_get(own, "tag"));
         expect(own != NULL, route, "is not under \"routes\"");
         expect(tag && has_tag(words, tag), route, "no such tag");
-        expect(json_object_size(json_object_get(own, "answers")) > 0, route, "no answers");
         assert_true(route->summary && *route->summary);
-        check_names(route, words, own);
+        if (tag && strcmp(tag, "Pages") != 0) {
+            expect(json_object_size(json_object_get(own, "answers")) > 0, route, "no answers");
+            check_names(route, words, own);
+        }
         json_object_del(routes, key);
     }
     const char *left;
