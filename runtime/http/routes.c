@@ -105,7 +105,7 @@ const struct route route_table[] = {
       login_query, false },
     { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
     { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
-      "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
+      "this document: OpenAPI 3.1 with a schema for each task", NULL, true },
     { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
       stats_query, false },
     { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,
