@@ -202,7 +202,8 @@ static bool operate_all(struct app *app, const struct verb *verb, const struct i
     app_wait_broker(app, BROKER_WAIT_US);
     for (size_t at = 0; good && at < count; at += AT_ONCE) {
         size_t slice = count - at < AT_ONCE ? count - at : AT_ONCE;
-        operate(app->ledger, app->broker, verb->operation, ids + at, slice, await_json, &await);
+        operate(app->ledger, app->broker, verb->operation, ids + at, slice, app_actor(), await_json,
+                &await);
         good = await_run(&app->loop, &await, err);
         if (!good) break;
         buf_add_char(&array, at > 0 ? ',' : '[');

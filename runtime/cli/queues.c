@@ -125,7 +125,7 @@ static int set_paused(struct app *app, const struct cli_args *args, const struct
         return app_fail(app, &err);
     }
     if (!app_open_stores(app, &err)) return app_fail(app, &err);
-    ledger_pause(app->ledger, queue, is_paused, await_done, &await);
+    ledger_pause(app->ledger, queue, is_paused, app_actor(), await_done, &await);
     if (!await_run(&app->loop, &await, &err)) return app_fail(app, &err);
     if (!app_wait_broker(app, BROKER_WAIT_US) || !copy_to_broker(app, &err))
         output_note("warning: Redis is away; workers hear of it once it is back");

@@ -102,8 +102,8 @@ static bool check(struct app *app, const struct cli_args *args, struct submissio
                 parameters_collect(entry->schema, args->count - 1, args->words + 1,
                                    cli_value(args, "params"), &parameters, err) &&
                 submit_body(args, entry->name, parameters, &body, err);
-    good =
-        good && door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), out, errors, err);
+    good = good && door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), app_actor(),
+                              out, errors, err);
     json_decref(body);
     catalogue_entry_free(entry);
     return good;

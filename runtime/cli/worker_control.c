@@ -89,7 +89,7 @@ static bool ask(struct app *app, const struct cli_args *args, const char *verb,
     const char **names = xcalloc((size_t)args->count + 1, sizeof *names);
     for (int i = 0; i < args->count; i++) names[i] = args->words[i];
     ledger_control_request(app->ledger, request, verb, args->count ? names : NULL, host,
-                           cli_has(args, "all"), await_json, &await);
+                           cli_has(args, "all"), app_actor(), await_json, &await);
     bool good = await_run(&app->loop, &await, err);
     free(names);
     json_t *told = params_load(buf_text(&await.json), await.json.len);

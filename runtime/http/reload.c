@@ -42,7 +42,7 @@ void handle_reload(struct exchange *exchange)
     reload->until_us = clock_boot_us() + MOST_US;
     list_init(&reload->node);
     ledger_control_request(exchange->api->ledger, &reload->request, "reload", all, "", true,
-                           on_requested, reload);
+                           exchange->grant->actor, on_requested, reload);
 }
 
 static void on_requested(void *arg, const char *json, size_t len, const struct err *err)

@@ -181,6 +181,7 @@ static void lead(struct keeper *keeper)
     keeper->epoch[0] = '\0';
     keeper->round_us = keeper->hour_us = 0;
     pulse_forget(keeper);
+    ledger_keeper_limit(keeper->ledger, keeper->options.max_params, NULL, NULL);
     keeper_wake(keeper, 0);
 }
 

@@ -121,6 +121,9 @@ const char schema_partitions[] =
     "  WHERE NOT EXISTS (SELECT FROM workers w WHERE w.incarnation = e.supervisor\n"
     "           AND w.state = 'alive') AND e.at < now() - interval '1 day';\n"
     "  DELETE FROM controls c WHERE c.created_at < now() - interval '1 day';\n"
+    "  DELETE FROM tokens t WHERE t.session AND t.expires_at < now() - interval '1 day';\n"
+    "  DELETE FROM operations o WHERE o.at < now() - interval '1 year';\n"
     "  DELETE FROM figures f WHERE f.minute > '-infinity' AND f.minute < now() - interval '8 days';\n"
     "  DELETE FROM depths d WHERE d.minute < now() - interval '8 days';\n"
+    "  DELETE FROM idempotency k WHERE k.created_at < now() - interval '1 day';\n"
     "END;\n";

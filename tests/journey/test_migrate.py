@@ -31,6 +31,10 @@ class Migrate(ctutor.JourneyTest):
         for sql in (COLUMNS, INDEXES):
             self.assertEqual(self.rows(sql, "ctutor"), self.rows(sql, "fresh"))
         self.assertLessEqual(set(self.rows(FUNCTIONS, "fresh")), set(self.rows(FUNCTIONS, "ctutor")))
+        self.assertEqual(place.value("SELECT proconfig[1] FROM pg_proc WHERE oid = 'ctutor.cancel_tasks'::regproc"),
+                         'search_path="ctutor", pg_temp')
+        self.assertEqual(place.value("SELECT bool_or(has_function_privilege('public', oid, 'EXECUTE')) FROM pg_proc "
+                                     "WHERE pronamespace = 'ctutor'::regnamespace"), "f")
         place.task("hello", 'return { execute = function() return "hi" end }')
         with place.worker():
             self.assertEqual(place.run("submit", "hello", "--wait").expect(0).json, "hi")
