@@ -216,6 +216,16 @@ class Hostile(journey.ServedTest):
             self.assertLess(time.monotonic() - begun, 1)
             self.assertNotIn("ERROR", api.log())
 
+    def test_ten_thousand_names_that_are_none(self):
+        """Each is looked up; what there is instead is read once."""
+        for n in range(150):
+            self.place.task("other%d" % n, ECHO.replace("return {", "return { description = '%s'," % ("x" * 2000), 1))
+        self.api.post("/api/workers/reload").expect(200)
+        body = [{"task_name": "ecko", "parameters": {}}] * 10000
+        answers = self.api.post("/api/tasks/submit/bulk", body).expect(200).json
+        self.assertEqual(len([answer for answer in answers if "did you mean echo" in answer["detail"]]), 10000)
+        self.assertLess(ctutor.memory(self.api.pid) - self.memory, 100 << 20)
+
     def test_who_leaves_while_an_answer_is_made(self):
         body = {"task_name": "echo", "parameters": {"name": "x"}, "delay": 3600}
         task_id = self.api.post("/api/tasks/submit", body).expect(200).json["task_id"]
