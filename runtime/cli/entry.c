@@ -18,7 +18,9 @@ bool entry_explain_unknown(struct app *app, const char *name, struct err *err)
     struct await await = { 0 };
     ledger_catalogue_list(app->ledger, NULL, await_json, &await);
     if (!await_run(&app->loop, &await, NULL)) buf_clear(&await.json);
-    catalogue_explain_unknown(name, buf_text(&await.json), await.json.len, err);
+    json_t *list = params_load(buf_text(&await.json), await.json.len);
+    catalogue_explain_unknown(name, list, err);
+    json_decref(list);
     await_close(&await);
     return false;
 }
