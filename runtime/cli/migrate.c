@@ -26,7 +26,7 @@ static int run(struct app *app, const struct cli_args *args)
     struct err err;
     struct await await = { 0 };
     if (!cli_expect_words(&command_migrate, args, 0, 0, &err)) return app_fail(app, &err);
-    if (!app_open_ledger(app, &err)) return app_fail(app, &err);
+    if (!app_refuse_api(app, &err) || !app_open_ledger(app, &err)) return app_fail(app, &err);
     ledger_migrate(app->ledger, await_done, &await);
     if (!await_run(&app->loop, &await, &err)) return app_fail(app, &err);
     const char *schema = config_text(app->config, SET_NAMESPACE);

@@ -22,7 +22,7 @@ static const struct edge edges[] = {
     { ERR_TOO_LARGE, 413, "too_large" }, { ERR_STORE, 503, "unavailable" },
     { ERR_NOT_FOUND, 404, "not_found" }, { ERR_STATE, 409, "refused" },
     { ERR_DEADLINE, 504, "timeout" },    { ERR_DATA, 422, "invalid" },
-    { ERR_FULL, 503, "full" },
+    { ERR_FULL, 503, "full" },           { ERR_DENIED, 403, "forbidden" },
 };
 
 static const struct edge *edge_of(enum err_code code)
@@ -153,7 +153,7 @@ bool body_json(struct exchange *exchange, json_type type, json_t **out)
     size_t len;
     struct err err;
     const char *text = http_body(exchange->request, &len);
-    if (!params_parse(text, len, "the body", out, &err)) {
+    if (!params_parse_body(text, len, "the body", out, &err)) {
         answer_field(exchange, "body", "%s", err.text);
         return false;
     }

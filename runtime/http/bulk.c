@@ -139,7 +139,7 @@ static void fill(struct bulk *bulk)
 static void item_begin(struct item *item)
 {
     struct err err;
-    bool good = params_parse(item->text, item->len, "it", &item->body, &err);
+    bool good = params_parse_body(item->text, item->len, "it", &item->body, &err);
     if (good && !json_is_object(item->body))
         good = err_set(&err, ERR_INPUT, "it is no JSON object");
     const char *name = json_string_value(json_object_get(item->body, "task_name"));

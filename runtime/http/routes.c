@@ -31,6 +31,12 @@ static const struct route_param logs_query[] = {
     { 0 }
 };
 
+static const struct route_param reload_query[] = {
+    { "name", "string", "this worker; may be repeated. Without name and host: all" },
+    { "host", "string", "the workers of this machine" },
+    { 0 }
+};
+
 /* Of two that fit, the earlier one counts. */
 const struct route route_table[] = {
     { "POST", "/api/tasks/submit", SCOPE_SUBMIT, BODY_TASK, handle_submit, "submit a task", NULL },
@@ -65,7 +71,7 @@ const struct route route_table[] = {
       NULL },
     { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL },
     { "POST", "/api/workers/reload", SCOPE_ADMIN, BODY_NONE, handle_reload,
-      "let all workers load their task files anew", NULL },
+      "let workers load their task files anew", reload_query },
     { "GET", "/api/queues", SCOPE_READ, BODY_NONE, handle_queues, "the queues", NULL },
     { "POST", "/api/queues/{name}/pause", SCOPE_ADMIN, BODY_NONE, handle_pause,
       "start nothing more from a queue", NULL },

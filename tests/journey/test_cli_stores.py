@@ -29,6 +29,7 @@ FILES = {
 
 class Commands(ServedTest):
     files = FILES
+    stores = {}  # where they are, if commands do not know it
 
     def submit(self, *args):
         return self.run_("submit", *args).out.strip()
@@ -202,14 +203,9 @@ class Commands(ServedTest):
         self.run_("cancel", task)
         self.result(task, status=1)
 
-    def test_a_configured_api_is_refused_and_half_a_one_is_nothing(self):
-        both = {"CTUTOR_API_URL": "http://localhost:8000", "CTUTOR_TOKEN": "sesame"}
-        for words in (["list"], ["submit", "greet", "name=a"], ["queues"], ["workers"]):
-            told = self.run_(*words, status=2, env=both)
-            self.assertIn("CTUTOR_API_URL", told.err)
-            self.assertNotIn("sesame", told.err)
-        for name in both:
-            self.run_("list", env={name: both[name]})
+    def test_half_a_configured_api_is_nothing(self):
+        for name, value in {"CTUTOR_API_URL": "http://127.0.0.1:1", "CTUTOR_TOKEN": "sesame"}.items():
+            self.run_("list", env={"CTUTOR_API_URL": None, "CTUTOR_TOKEN": None, **self.stores, name: value})
 
 
 if __name__ == "__main__":

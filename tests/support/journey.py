@@ -9,6 +9,7 @@ import signal
 import time
 
 import ctutor
+import rest
 
 TASK_INFO = [
     "task_id", "task_name", "status", "queue", "priority", "parameters", "tags", "attempt",
@@ -18,6 +19,7 @@ TASK_INFO = [
 ]
 TASK_RESULT = TASK_INFO + ["result", "errors"]
 ERROR = ["kind", "message", "traceback", "attempt", "at"]
+TOKEN = "sesame-open-for-the-tests"
 ABSENT_ID = "01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34"
 # ASan holds freed memory back for a while: that would look like growth.
 NO_QUARANTINE = ":".join(filter(None, [
@@ -87,6 +89,25 @@ class ServedTest(ctutor.JourneyTest):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
+
+
+class OverApi:
+    """Before a ServedTest: its commands run again, from a machine that reaches the REST API and no
+    store. stores: what the environment was, for programs that stand beside the stores."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.api = rest.Serve(cls.place)
+        cls.stores = {name: cls.place.env.pop(name) for name in ("REDIS_URL", "DATABASE_URL")}
+        cls.place.env.update({"CTUTOR_API_URL": "http://127.0.0.1:%d" % cls.api.port, "CTUTOR_TOKEN": TOKEN})
+
+    @classmethod
+    def tearDownClass(cls):
+        status, log = cls.api.stop(), cls.api.log()
+        super().tearDownClass()
+        if status != 0 or "ERROR:" in log or TOKEN in log:
+            raise AssertionError("serve left with %d:\n%s" % (status, log))
 
 
 def count_descriptors(worker):
