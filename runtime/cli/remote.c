@@ -22,6 +22,7 @@ struct remote {
     struct web *web;
     char *address; /* without /api */
     char *token;
+    bool has_answered;
 
     struct web_call *following; /* or NULL */
     bool has_no_events;         /* the server knows no event streams */
@@ -89,6 +90,8 @@ void remote_free(struct remote *remote)
     free(remote);
 }
 
+bool remote_has_answered(const struct remote *remote) { return remote->has_answered; }
+
 void remote_ask(struct remote *remote, const char *method, const char *path, struct buf *takes_json,
                 int64_t most_us, remote_fn *done, void *arg)
 {
@@ -136,6 +139,7 @@ static void on_answer(void *arg, const struct web_answer *answer, const struct e
     struct asking *asking = arg;
     struct err err = { 0 };
     judge(asking->remote, answer, failure, &err);
+    if (err.code != ERR_STORE) asking->remote->has_answered = true;
     bool is_good = err.code == ERR_NONE, is_unknown = err.code == ERR_STORE && answer->was_sent;
     if (asking->done)
         asking->done(asking->arg, answer->body, answer->len, is_unknown, is_good ? NULL : &err);

@@ -12,6 +12,8 @@ struct remote; /* opaque */
 MUSTUSE bool remote_new(struct loop *loop, const struct config *config, struct remote **out,
                         struct err *err);
 void remote_free(struct remote *remote);
+/* It was there at some time, so that it may come back. */
+bool remote_has_answered(const struct remote *remote);
 
 /* path: behind /api, with its query. takes_json: the body, or NULL. most_us: for the answer.
  * An answer 2xx is passed on as it is. Any other one is an err with its `detail`, and its text

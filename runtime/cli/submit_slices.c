@@ -27,8 +27,7 @@ struct slices {
     slice_answer_fn *answered;
     struct slice *next, *sent; /* sent->count 0: nothing is under way */
     struct timer again;
-    int64_t answered_us; /* when it answered last; 0: never yet */
-    bool is_told;        /* that it is away */
+    int64_t since_us; /* it does not answer; 0: it does */
 };
 
 static void send_slice(struct slices *slices);
@@ -111,11 +110,11 @@ static void on_answer(void *arg, const char *json, size_t len, bool is_unknown,
     struct slices *slices = arg;
     struct err wrong;
     int64_t now_us = clock_boot_us();
-    bool is_away = err && err->code == ERR_STORE;
-    if (is_away && !slices->answered_us) slices->answered_us = is_unknown ? now_us : 0;
-    if (is_away && slices->answered_us && now_us - slices->answered_us < PATIENCE_US) {
-        if (!slices->is_told) output_note("%s; trying again", err->text);
-        slices->is_told = true;
+    bool may_come_back = is_unknown || remote_has_answered(slices->app->remote);
+    if (err && err->code == ERR_STORE && may_come_back &&
+        (!slices->since_us || now_us - slices->since_us < PATIENCE_US)) {
+        if (!slices->since_us) output_note("%s; trying again", err->text);
+        if (!slices->since_us) slices->since_us = now_us;
         timer_start(&slices->again, AGAIN_US);
         return;
     }
@@ -125,8 +124,7 @@ static void on_answer(void *arg, const char *json, size_t len, bool is_unknown,
                 slices->sent->count);
         err = &wrong;
     }
-    if (!err) slices->answered_us = now_us;
-    if (!err) slices->is_told = false;
+    if (!err) slices->since_us = 0;
     settle(slices, answers, err);
     json_decref(answers);
 }

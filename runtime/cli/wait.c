@@ -15,6 +15,7 @@
 #include "cli/member.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/remote.h"
 #include "cli/source.h"
 
 #define LOOK_FIRST_US INT64_C(20000)
@@ -237,10 +238,12 @@ static void end_with(struct wait *wait, const struct err *err)
     wait->err = *err;
 }
 
-/* Postgres may come back: the wait goes on for a while. */
+/* Who was there may come back: the wait goes on for a while. */
 static void look_failed(struct wait *wait, const struct err *err)
 {
-    bool is_away = err->code == ERR_STORE && clock_boot_us() - wait->last_answer_us < SILENCE_US;
+    const struct remote *remote = wait->app->remote;
+    bool was_there = !remote || remote_has_answered(remote);
+    bool is_away = err->code == ERR_STORE && was_there && clock_boot_us() - wait->last_answer_us < SILENCE_US;
     wait->looking = false;
     wait->look_at_us = clock_boot_us() + LOOK_MOST_US;
     if (!is_away) end_with(wait, err);

@@ -48,8 +48,8 @@ class Commands(journey.OverApi, test_cli_stores.Commands):
         lines[1202] = '{'
         done = self.run_("submit", "--bulk", "-", status=2, input="\n".join(lines) + "\n")
         self.assertEqual(len(set(done.lines)), 2497)
-        self.assertIn("line 1201: name: must be a string", done.err)
-        self.assertIn("line 1202: there is no task gret: did you mean greet?", done.err)
+        self.assertIn("line 1201: greet: name: must be a string", done.err)
+        self.assertIn("line 1202: there is no task 'gret': did you mean greet?", done.err)
         self.assertIn("line 1203: ", done.err)
         self.assertEqual(self.run_("cancel", "--tag", "bulk", "--yes", "--json").json, {"matched": 2497, "done": 2497, "refused": 0})
 
