@@ -1,6 +1,7 @@
 /* app.c: opens and closes what a command works with, and says what went wrong. */
 #include "cli/app.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,19 @@ static void on_epoch(void *arg, const char *epoch, const struct err *err)
 {
     (void)epoch;
     await_broker(arg, err);
+}
+
+const char *app_actor(void)
+{
+    static char actor[sizeof "cli:@" + 64 + 256];
+    const struct passwd *user = getpwuid(geteuid());
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    if (user)
+        snprintf(actor, sizeof actor, "cli:%.64s@%s", user->pw_name, host);
+    else
+        snprintf(actor, sizeof actor, "cli:%ld@%s", (long)geteuid(), host);
+    return actor;
 }
 
 const char *app_error_code(enum err_code code)

@@ -98,6 +98,8 @@ MUSTUSE bool app_open_ledger(struct app *app, struct err *err);
 /* Starts connecting; a Redis that is away is not an error here. */
 MUSTUSE bool app_open_broker(struct app *app, struct err *err);
 void app_close(struct app *app);
+/* Who runs this program, as the ledger notes it: "cli:USER@host". */
+const char *app_actor(void);
 /* Prints "ctutor-run: text" to stderr (and {"detail","code"} to stdout with --json); returns the
  * exit status. */
 int app_fail(struct app *app, const struct err *err);

@@ -12,6 +12,7 @@ extern const struct command command_tasks, command_tasks_show, command_tasks_che
     command_tasks_run;
 extern const struct command command_queues, command_queues_pause, command_queues_resume,
     command_workers, command_audit, command_doctor, command_prune;
+extern const struct command command_token_create, command_token_list, command_token_revoke;
 extern const struct command command_migrate, command_version, command_help, command_completion;
 extern const struct command command_internal_runner, command_internal_isolated,
     command_internal_checker;

@@ -7,21 +7,24 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "http/openapi.h"
 
 static int run_help(struct app *app, const struct cli_args *args);
 static int run_version(struct app *app, const struct cli_args *args);
 static int help_config(struct app *app);
+static int help_rest(void);
 static bool help_verbs(FILE *out, const char *word, const struct command *but);
 static void print_option(FILE *out, const char *name, const char *argument, const char *help);
 
 const struct command command_help = {
     .name = "help",
-    .usage = "[COMMAND | config | faults]",
+    .usage = "[COMMAND | config | faults | rest]",
     .summary = "explain the program, a command or the settings",
     .details = "Examples:\n"
                "  ctutor-run help submit\n"
                "  ctutor-run help config      every setting, its value and where it comes from\n"
-               "  ctutor-run help faults      where tests may break the program, and how\n",
+               "  ctutor-run help faults      where tests may break the program, and how\n"
+               "  ctutor-run help rest        every route of the REST API, as in docs/rest.md\n",
     .run = run_help,
     .offline = true,
 };
@@ -42,6 +45,7 @@ static int run_help(struct app *app, const struct cli_args *args)
     }
     if (args->count == 1 && strcmp(args->words[0], "config") == 0) return help_config(app);
     if (args->count == 1 && strcmp(args->words[0], "faults") == 0) return help_faults(app);
+    if (args->count == 1 && strcmp(args->words[0], "rest") == 0) return help_rest();
     const struct command *command = command_find(args->count, args->words, &used);
     if (command && used == args->count) {
         help_command(stdout, command);
@@ -60,6 +64,15 @@ static int help_config(struct app *app)
     if (!app->config && !config_load(&app->config, &err)) return app_fail(app, &err);
     config_print(app->config, &out, app->json);
     if (app->json) buf_add_char(&out, '\n');
+    output_text(&out);
+    buf_close(&out);
+    return 0;
+}
+
+static int help_rest(void)
+{
+    struct buf out = BUF_EMPTY;
+    openapi_reference(&out);
     output_text(&out);
     buf_close(&out);
     return 0;

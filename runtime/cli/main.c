@@ -29,10 +29,17 @@ static const struct command *const many_tasks[] = { &command_list, &command_canc
                                                     &command_delete, NULL };
 static const struct command *const catalogue[] = { &command_tasks, &command_tasks_show,
                                                    &command_tasks_check, &command_tasks_run, NULL };
-static const struct command *const system_care[] = { &command_queues,        &command_queues_pause,
-                                                     &command_queues_resume, &command_audit,
-                                                     &command_doctor,        &command_prune,
-                                                     &command_migrate,       NULL };
+static const struct command *const system_care[] = { &command_queues,
+                                                     &command_queues_pause,
+                                                     &command_queues_resume,
+                                                     &command_audit,
+                                                     &command_doctor,
+                                                     &command_prune,
+                                                     &command_token_create,
+                                                     &command_token_list,
+                                                     &command_token_revoke,
+                                                     &command_migrate,
+                                                     NULL };
 static const struct command *const program[] = { &command_help, &command_version,
                                                  &command_completion, NULL };
 static const struct command *const inner[] = { &command_internal_runner, &command_internal_isolated,

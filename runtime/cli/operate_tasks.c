@@ -138,9 +138,9 @@ static int print_answers(struct app *app, const struct buf *json)
     json_t *answers = params_load(buf_text(json), json->len), *answer;
     size_t index;
     int first = 0;
-    if (app->json) output_stream_line(json->data, json->len);
     json_array_foreach(answers, index, answer)
     {
+        json_object_del(answer, "queue"); /* of the ledger's, for itself */
         const char *status = member_text(answer, "status"), *id = member_text(answer, "task_id");
         const char *word = member_text(answer, "task_status");
         const char *message = member_text(answer, "message");
@@ -154,6 +154,9 @@ static int print_answers(struct app *app, const struct buf *json)
         else
             printf("%s %s: %s\n", id, status, message);
     }
+    char *text = app->json ? json_dumps(answers, JSON_COMPACT) : NULL;
+    if (text) output_stream_line(text, strlen(text));
+    free(text);
     json_decref(answers);
     return first;
 }

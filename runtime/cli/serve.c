@@ -14,10 +14,15 @@ const struct command command_serve = {
     .name = "serve",
     .usage = "",
     .summary = "the REST API, in the foreground",
-    .details = "SIGTERM or Ctrl-C: nobody new is let in, who waits is answered, then it ends.\n\n"
-               "Examples:\n"
-               "  ctutor-run serve\n"
-               "  ctutor-run serve --listen 127.0.0.1:9000\n",
+    .details =
+        "SIGTERM or Ctrl-C: nobody new is let in, who waits is answered, then it ends.\n"
+        "On an address that others reach it needs a token first; on a terminal it shows a\n"
+        "link that logs a browser in. DASHBOARD_USER and DASHBOARD_PASSWORD set up a login,\n"
+        "CTUTOR_HOSTS other names to be asked by (help config).\n\n"
+        "Examples:\n"
+        "  ctutor-run serve\n"
+        "  ctutor-run serve --listen 127.0.0.1:9000\n"
+        "  ctutor-run token create ops --scope admin && ctutor-run serve --listen 0.0.0.0:8000\n",
     .options = options,
     .run = run,
 };

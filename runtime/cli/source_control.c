@@ -25,7 +25,8 @@ bool source_control(struct app *app, const char *verb, const char *const *names,
     const struct ident request = ident_random();
     if (app->remote) return ask_remote(app, names, host, is_all, answers, err);
     ledger_listen(app->ledger);
-    ledger_control_request(app->ledger, &request, verb, names, host, is_all, await_json, &await);
+    ledger_control_request(app->ledger, &request, verb, names, host, is_all, app_actor(),
+                           await_json, &await);
     bool good = await_run(&app->loop, &await, err);
     await_close(&await);
     return good && wait_for_answers(app, &request, answers, err);

@@ -38,7 +38,8 @@ bool source_operate(struct app *app, enum operation operation, const struct iden
         if (app->remote) {
             good = operate_remotely(app, operation, &ids[at], answers, err);
         } else {
-            operate(app->ledger, app->broker, operation, ids + at, slice, await_json, &await);
+            operate(app->ledger, app->broker, operation, ids + at, slice, app_actor(), await_json,
+                    &await);
             good = await_run(&app->loop, &await, err);
             if (await.json.len > 2) buf_add(answers, await.json.data + 1, await.json.len - 2);
         }
@@ -191,7 +192,7 @@ bool source_pause(struct app *app, const char *queue, bool is_paused, struct err
         remote_wait_close(&wait);
         return good;
     }
-    ledger_pause(app->ledger, queue, is_paused, await_done, &await);
+    ledger_pause(app->ledger, queue, is_paused, app_actor(), await_done, &await);
     if (!await_run(&app->loop, &await, err)) return false;
     if (!app_wait_broker(app, BROKER_WAIT_US) || !copy_to_broker(app, err))
         output_note("warning: Redis is away; workers hear of it once it is back");

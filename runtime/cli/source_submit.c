@@ -33,7 +33,8 @@ bool source_submit(struct app *app, const struct catalogue_entry *entry, json_t 
 {
     struct submission_box *box;
     if (app->remote) return send_body(app, body, answer, errors, err);
-    return door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), &box, errors, err) &&
+    return door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), app_actor(), &box,
+                      errors, err) &&
            send_box(app, box, answer, err);
 }
 

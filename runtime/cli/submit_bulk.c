@@ -265,8 +265,8 @@ static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, c
     if (!find_entry(bulk, name, &entry, &err)) {
         if (err.code == ERR_STORE) bulk->has_lost_store = true;
         if (err.code == ERR_STORE) bulk->err = err;
-    } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), &box, &errors,
-                          &err)) {
+    } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), app_actor(),
+                          &box, &errors, &err)) {
         return box;
     }
     refuse(line, &err, &errors);

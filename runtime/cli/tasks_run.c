@@ -126,7 +126,8 @@ static bool accept_parameters(struct app *app, const struct cli_args *args,
                             cli_value(args, "params"), &parameters, err))
         return false;
     json_t *body = json_pack("{s:o}", "parameters", parameters);
-    bool good = door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), out, errors, err);
+    bool good = door_check(entry, body, config_int(app->config, SET_MAX_PARAMS), app_actor(), out,
+                           errors, err);
     json_decref(body);
     return good || err_set(err, ERR_INPUT, "%s is refused", entry->name);
 }

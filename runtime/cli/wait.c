@@ -243,7 +243,8 @@ static void look_failed(struct wait *wait, const struct err *err)
 {
     const struct remote *remote = wait->app->remote;
     bool was_there = !remote || remote_has_answered(remote);
-    bool is_away = err->code == ERR_STORE && was_there && clock_boot_us() - wait->last_answer_us < SILENCE_US;
+    bool is_away =
+        err->code == ERR_STORE && was_there && clock_boot_us() - wait->last_answer_us < SILENCE_US;
     wait->looking = false;
     wait->look_at_us = clock_boot_us() + LOOK_MOST_US;
     if (!is_away) end_with(wait, err);

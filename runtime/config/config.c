@@ -23,6 +23,8 @@ enum group { GROUP_REDIS, GROUP_POSTGRES, GROUP_API, GROUP_NONE, GROUP_COUNT };
 static enum group group_of(enum setting which);
 static void find_groups(const struct config *config, bool is_set[GROUP_COUNT]);
 static void drop_half_of_api(struct config *config);
+static bool put_variable(struct config *config, enum setting which, const char *name,
+                         struct err *err);
 static bool load_environment(struct config *config, struct err *err);
 static bool load_dotenv(struct config *config, struct err *err);
 static bool load_ctutor_dir(struct config *config, struct err *err);
@@ -136,11 +138,10 @@ void config_queues_free(char **queues)
 
 /* A value given as NAME or, for secrets, as the file that NAME_FILE names; either may be NULL. The
  * origin of NAME itself is given. */
-static bool put_plain_or_file(struct config *config, enum setting which, const char *plain,
-                              const char *file, enum setting_origin origin, const char *origin_text,
-                              struct err *err)
+static bool put_plain_or_file(struct config *config, enum setting which, const char *variable,
+                              const char *plain, const char *file, enum setting_origin origin,
+                              const char *origin_text, struct err *err)
 {
-    const char *variable = setting_table[which].variable;
     if (plain && !*plain) plain = NULL;
     if (file && !*file) file = NULL;
     if (plain && file)
@@ -172,27 +173,33 @@ static bool load_environment(struct config *config, struct err *err)
 {
     for (int i = 0; i < SETTING_COUNT; i++) {
         const struct setting_info *info = &setting_table[i];
-        char *file_name = xasprintf("%s_FILE", info->variable);
-        const char *file = info->secret ? getenv(file_name) : NULL;
-        free(file_name);
-        if (!put_plain_or_file(config, (enum setting)i, getenv(info->variable), file, ORIGIN_ENV,
-                               "environment", err))
-            return false;
+        if (info->older && !put_variable(config, (enum setting)i, info->older, err)) return false;
+        if (!put_variable(config, (enum setting)i, info->variable, err)) return false;
     }
     drop_half_of_api(config);
     return true;
 }
 
-static bool put_dotenv(struct config *config, enum setting which, const struct dotenv *dotenv,
-                       struct err *err)
+static bool put_variable(struct config *config, enum setting which, const char *name,
+                         struct err *err)
 {
-    const struct setting_info *info = &setting_table[which];
-    char *file_name = xasprintf("%s_FILE", info->variable);
-    const struct dotenv_entry *plain = dotenv_find(dotenv, info->variable);
-    const struct dotenv_entry *file = info->secret ? dotenv_find(dotenv, file_name) : NULL;
+    char *file_name = xasprintf("%s_FILE", name);
+    const char *file = setting_table[which].secret ? getenv(file_name) : NULL;
+    free(file_name);
+    return put_plain_or_file(config, which, name, getenv(name), file, ORIGIN_ENV, "environment",
+                             err);
+}
+
+static bool put_dotenv(struct config *config, enum setting which, const char *name,
+                       const struct dotenv *dotenv, struct err *err)
+{
+    char *file_name = xasprintf("%s_FILE", name);
+    const struct dotenv_entry *plain = dotenv_find(dotenv, name);
+    const struct dotenv_entry *file =
+        setting_table[which].secret ? dotenv_find(dotenv, file_name) : NULL;
     free(file_name);
     char *origin = xasprintf(".env:%d", plain ? plain->line : 0);
-    bool good = put_plain_or_file(config, which, plain ? plain->value : NULL,
+    bool good = put_plain_or_file(config, which, name, plain ? plain->value : NULL,
                                   file ? file->value : NULL, ORIGIN_DOTENV, origin, err);
     free(origin);
     return good;
@@ -207,8 +214,10 @@ static bool load_dotenv(struct config *config, struct err *err)
     bool good = true;
     for (int i = 0; good && i < SETTING_COUNT; i++) {
         enum setting which = (enum setting)i;
-        if (config->entries[i].origin == ORIGIN_DEFAULT && !is_set[group_of(which)])
-            good = put_dotenv(config, which, &dotenv, err);
+        if (config->entries[i].origin != ORIGIN_DEFAULT || is_set[group_of(which)]) continue;
+        const struct setting_info *info = &setting_table[i];
+        good = (!info->older || put_dotenv(config, which, info->older, &dotenv, err)) &&
+               put_dotenv(config, which, info->variable, &dotenv, err);
     }
     dotenv_close(&dotenv);
     drop_half_of_api(config);

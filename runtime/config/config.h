@@ -29,6 +29,9 @@ enum setting {
     SET_CONCURRENCY,
     SET_ISOLATED,
     SET_LISTEN,
+    SET_HOSTS,
+    SET_DASHBOARD_USER,
+    SET_DASHBOARD_PASSWORD,
     SET_NAMESPACE,
     SET_LOG,
     SET_LOG_FORMAT,
@@ -56,6 +59,7 @@ enum setting_origin {
 
 struct setting_info {
     const char *variable; /* "REDIS_URL"; with secret also NAME_FILE */
+    const char *older;    /* what it was called in the system before; counts too; or NULL */
     const char *flag;     /* "queues" for --queues, or NULL */
     enum setting_type type;
     const char *default_text; /* as a user would write it; NULL: none */

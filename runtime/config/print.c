@@ -34,6 +34,7 @@ static void print_text(const struct config *config, enum setting which, struct b
     buf_addf(out, "%s", info->variable);
     if (info->secret) buf_addf(out, ", %s_FILE", info->variable);
     if (info->flag) buf_addf(out, ", --%s", info->flag);
+    if (info->older) buf_addf(out, " (older: %s)", info->older);
     buf_addf(out, "\n    %s", info->help);
     if (info->choices) buf_addf(out, ": %s", info->choices);
     buf_addf(out, "\n    default %s; now %s", info->default_text ? info->default_text : "none",

@@ -95,6 +95,18 @@ const struct setting_info setting_table[SETTING_COUNT] = {
                      .flag = "listen",
                      .default_text = "127.0.0.1:8000",
                      .help = "address and port of `serve`" },
+    [SET_HOSTS] = { .variable = "CTUTOR_HOSTS",
+                    .help = "names that browsers reach `serve` by, besides loopback and the "
+                            "address it listens on, separated by commas: [https://]NAME[:PORT]; "
+                            "with https:// the cookie is sent over https alone" },
+    [SET_DASHBOARD_USER] = { .variable = "DASHBOARD_USER",
+                             .older = "FLOWER_USER",
+                             .help = "user of the dashboard's login; none: it takes tokens and the "
+                                     "link that `serve` shows" },
+    [SET_DASHBOARD_PASSWORD] = { .variable = "DASHBOARD_PASSWORD",
+                                 .older = "FLOWER_PASSWORD",
+                                 .secret = true,
+                                 .help = "password of the dashboard's login" },
     [SET_NAMESPACE] = { .variable = "CTUTOR_NAMESPACE",
                         .default_text = "ctutor",
                         .help = "prefix of the Redis keys and name of the Postgres schema" },

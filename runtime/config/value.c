@@ -163,12 +163,21 @@ static bool check_api_url(const char *text, struct err *err)
     return err_set(err, ERR_INPUT, "must be host, port and path alone: CTUTOR_TOKEN says who asks");
 }
 
+static bool check_hosts(const char *text, struct err *err)
+{
+    static const char allowed[] = LOWER DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-_:/[], ";
+    if (*text && strspn(text, allowed) == strlen(text)) return true;
+    return err_set(err, ERR_INPUT,
+                   "must be names separated by commas, as build7:8000,https://tasks.example.org");
+}
+
 static bool check_text(enum setting which, const char *text, struct err *err)
 {
     switch ((int)which) {
     case SET_REDIS_URL: return check_redis_url(text, err);
     case SET_DATABASE_URL: return check_postgres_url(text, err);
     case SET_API_URL: return check_api_url(text, err);
+    case SET_HOSTS: return check_hosts(text, err);
     case SET_QUEUES: return check_queues(text, err);
     case SET_NAMESPACE: return check_namespace(text, err);
     }

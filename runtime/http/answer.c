@@ -11,6 +11,7 @@
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 static void write_error(struct buf *out, const char *detail, const char *code,
                         const struct params_error *fields, size_t count);
+static void exchange_free(struct exchange *exchange);
 
 struct edge {
     enum err_code code;
@@ -36,6 +37,11 @@ static const struct edge *edge_of(enum err_code code)
 void answer_json(struct exchange *exchange, int status, struct buf *takes_json)
 {
     end(exchange, status, "application/json", takes_json);
+}
+
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+{
+    end(exchange, status, type, takes_body);
 }
 
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len)
@@ -86,6 +92,12 @@ void answer_no_task(struct exchange *exchange)
     answer_status(exchange, 404, "not_found", "there is no task %s", exchange->word);
 }
 
+void answer_redirect(struct exchange *exchange, const char *to)
+{
+    http_set_header(exchange->request, "Location", to);
+    end(exchange, 303, NULL, NULL);
+}
+
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
 {
     struct buf out = BUF_EMPTY;
@@ -109,21 +121,25 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
         answer_text(exchange, 200, json, len);
 }
 
+static void exchange_free(struct exchange *exchange)
+{
+    grant_drop(exchange->grant);
+    free(exchange->word);
+    free(exchange);
+}
+
 void exchange_drop(struct exchange *exchange)
 {
     http_drop(exchange->request);
-    free(exchange->word);
-    free(exchange);
+    exchange_free(exchange);
 }
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
     struct http_request *request = exchange->request;
     http_set_header(request, "Cache-Control", "no-store");
-    http_set_header(request, "X-Content-Type-Options", "nosniff");
     http_answer(request, status, type, takes_body);
-    free(exchange->word);
-    free(exchange);
+    exchange_free(exchange);
 }
 
 static void write_error(struct buf *out, const char *detail, const char *code,

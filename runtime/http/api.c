@@ -15,11 +15,25 @@ static int64_t head(void *arg, struct http_request *request);
 static bool is_json(const struct http_request *request);
 static int64_t body_max(const struct api *api, enum body_kind kind);
 static void handle(void *arg, struct http_request *request);
+static void on_visible(void *arg, const char *json, size_t len, const struct err *err);
 static void refuse(void *arg, struct http_request *request, const struct err *why);
+static void abandoned(void *arg, struct http_request *request);
 static struct exchange *exchange_of(struct api *api, struct http_request *request);
 static bool is_query_known(struct exchange *exchange);
 
-const struct http_handlers api_handlers = { .head = head, .handle = handle, .refuse = refuse };
+/* A page may hold what comes from us, and nobody may frame it. */
+static const struct http_field security[] = {
+    { "Content-Security-Policy", "default-src 'self'; object-src 'none'; base-uri 'none'; "
+                                 "form-action 'self'; frame-ancestors 'none'" },
+    { "X-Content-Type-Options", "nosniff" },
+    { "X-Frame-Options", "DENY" },
+    { "Referrer-Policy", "no-referrer" },
+    { "Cross-Origin-Resource-Policy", "same-origin" },
+    { 0 }
+};
+const struct http_handlers api_handlers = {
+    .fields = security, .head = head, .handle = handle, .refuse = refuse, .abandoned = abandoned
+};
 
 static int64_t head(void *arg, struct http_request *request)
 {
@@ -38,9 +52,7 @@ static int64_t head(void *arg, struct http_request *request)
     }
     int refused = access_check(exchange, &err);
     if (refused) {
-        if (refused == 401) http_set_header(request, "WWW-Authenticate", "Bearer");
-        answer_status(exchange, refused, refused == 401 ? "unauthorized" : "forbidden", "%s",
-                      err.text);
+        access_refuse(exchange, refused, &err);
         return 0;
     }
     if (exchange->route->body != BODY_NONE && !is_json(request)) {
@@ -79,9 +91,28 @@ static void handle(void *arg, struct http_request *request)
         return;
     }
     bool has_id = strstr(exchange->route->path, "{id}") != NULL;
+    const struct grant *grant = exchange->grant;
     if (has_id && !ident_parse(exchange->word, &exchange->id))
         answer_no_task(exchange);
-    else if (is_query_known(exchange))
+    else if (!is_query_known(exchange))
+        return; /* answered */
+    else if (has_id && grant && grant_is_limited(grant))
+        ledger_visible(api->ledger, &exchange->id, 1, grant->like, grant_owner(grant), on_visible,
+                       exchange);
+    else
+        exchange->route->handle(exchange);
+}
+
+/* Of tasks that a limited token does not reach, it hears nothing. */
+static void on_visible(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct exchange *exchange = arg;
+    (void)json;
+    if (err)
+        answer_err(exchange, err);
+    else if (len <= strlen("[]"))
+        answer_no_task(exchange);
+    else
         exchange->route->handle(exchange);
 }
 
@@ -93,6 +124,12 @@ static void refuse(void *arg, struct http_request *request, const struct err *wh
         answer_err(exchange, why);
     else
         answer_status(exchange, 400, "invalid", "%s", why->text);
+}
+
+static void abandoned(void *arg, struct http_request *request)
+{
+    (void)arg;
+    exchange_drop(http_context(request));
 }
 
 static struct exchange *exchange_of(struct api *api, struct http_request *request)

@@ -11,13 +11,13 @@
 #include "base/map.h"
 #include "broker/broker.h"
 #include "config/config.h"
+#include "http/grants.h"
+#include "http/hosts.h"
 #include "http/server.h"
 #include "ledger/ledger.h"
 #include "lifecycle/submit.h"
 #include "loop/loop.h"
 #include "task/params.h"
-
-enum scope { SCOPE_OPEN, SCOPE_READ, SCOPE_SUBMIT, SCOPE_ADMIN };
 
 struct api {
     struct loop *loop;
@@ -32,6 +32,9 @@ struct api {
     struct waits *waits;     /* waits.h */
     struct served *served;   /* served.h */
     struct reloads *reloads; /* reload.h */
+    struct grants *grants;
+    struct logins *logins; /* login.h */
+    struct hosts hosts;
     bool is_leaving;
 };
 
@@ -40,8 +43,9 @@ struct exchange {
     struct api *api;
     struct http_request *request;
     const struct route *route;
-    char *word;      /* what stands for {id} or {name} in the path; NULL: nothing */
-    struct ident id; /* {id}, parsed */
+    char *word;          /* what stands for {id} or {name} in the path; NULL: nothing */
+    struct ident id;     /* {id}, parsed */
+    struct grant *grant; /* who asks; NULL: anybody, where the route lets him */
 };
 
 /* ---- routes.c ---- */
@@ -52,7 +56,7 @@ enum body_kind {
     BODY_BULK   /* 64 MiB */
 };
 struct route_param {
-    const char *name, *type; /* "integer" "string" "boolean" "duration" "time" */
+    const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
     const char *help;
 };
 struct route {
@@ -62,6 +66,7 @@ struct route {
     void (*handle)(struct exchange *exchange);
     const char *summary;
     const struct route_param *query; /* ends with name NULL; NULL: none, and none is taken */
+    bool minds_limits; /* shows and does nothing beyond the tasks of a limited token */
 };
 extern const struct route route_table[]; /* ends with method NULL */
 /* NULL: err is ERR_NOT_FOUND; or ERR_INPUT and allow lists the methods that the path has. *word is
@@ -75,6 +80,7 @@ extern const struct http_handlers api_handlers; /* with arg NULL: set it to the 
 /* ---- answer.c ---- */
 void answer_json(struct exchange *exchange, int status, struct buf *takes_json);
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len); /* copies */
+void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 /* {detail, code}, with the status that belongs to err->code; NULL fields: none */
 void answer_err(struct exchange *exchange, const struct err *err);
 void answer_fields(struct exchange *exchange, const struct err *err,
@@ -86,6 +92,7 @@ void answer_error_json(struct buf *out, const struct err *err, const struct para
 void answer_field(struct exchange *exchange, const char *field, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void answer_no_task(struct exchange *exchange); /* 404 */
+void answer_redirect(struct exchange *exchange, const char *to);
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What the client has left: nothing is said to it. */
@@ -119,6 +126,17 @@ void handle_queues(struct exchange *exchange);
 void handle_workers_status(struct exchange *exchange); /* legacy.c */
 void handle_pause(struct exchange *exchange);
 void handle_resume(struct exchange *exchange);
-void handle_reload(struct exchange *exchange);  /* reload.c */
+void handle_reload(struct exchange *exchange); /* reload.c */
+void handle_stats(struct exchange *exchange);  /* metrics.c */
+void handle_metrics(struct exchange *exchange);
+void handle_openapi(struct exchange *exchange); /* openapi.c */
+void handle_tokens(struct exchange *exchange);  /* tokens.c */
+void handle_token_create(struct exchange *exchange);
+void handle_token_revoke(struct exchange *exchange);
+void handle_audit(struct exchange *exchange);
+void handle_login(struct exchange *exchange); /* login.c */
+void handle_login_link(struct exchange *exchange);
+void handle_logout(struct exchange *exchange);
+void handle_session(struct exchange *exchange);
 void handle_healthz(struct exchange *exchange); /* health.c */
 void handle_readyz(struct exchange *exchange);

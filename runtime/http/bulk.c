@@ -144,6 +144,9 @@ static void item_begin(struct item *item)
         good = err_set(&err, ERR_INPUT, "it is no JSON object");
     const char *name = json_string_value(json_object_get(item->body, "task_name"));
     if (good && !name) good = err_set(&err, ERR_INPUT, "task_name: is required");
+    const struct grant *grant = item->bulk->exchange->grant;
+    if (good && !grant_allows(grant, name))
+        good = err_set(&err, ERR_INPUT, "this token is limited to tasks named %s", grant->tasks);
     if (good)
         entries_find(item->bulk->exchange->api->entries, name, on_entry, item);
     else
@@ -160,8 +163,8 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
     errors.count = 0;
     if (err) {
         item_refused(item, err, NULL);
-    } else if (!door_check(entry, item->body, config_int(api->config, SET_MAX_PARAMS), &box,
-                           &errors, &wrong)) {
+    } else if (!door_check(entry, item->body, config_int(api->config, SET_MAX_PARAMS),
+                           item->bulk->exchange->grant->actor, &box, &errors, &wrong)) {
         item_refused(item, &wrong, &errors);
     } else {
         item->id = box->submission.id;

@@ -29,7 +29,7 @@ bool idempotency_read(struct exchange *exchange, struct idempotency *out)
     crypto_generichash_update(&state, (const unsigned char *)body, len);
     crypto_generichash_final(&state, hash, sizeof hash);
     sodium_bin2hex(out->body, sizeof out->body, hash, sizeof hash);
-    out->key = xasprintf("/%s", key);
+    out->key = xasprintf("%s/%s", exchange->grant->id, key);
     return true;
 }
 

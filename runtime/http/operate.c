@@ -26,7 +26,8 @@ void handle_delete_many(struct exchange *exchange) { many(exchange, OPERATE_DELE
 static void one(struct exchange *exchange, enum operation operation)
 {
     struct api *api = exchange->api;
-    operate(api->ledger, api->broker, operation, &exchange->id, 1, on_one, exchange);
+    operate(api->ledger, api->broker, operation, &exchange->id, 1, exchange->grant->actor, on_one,
+            exchange);
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -78,9 +79,11 @@ struct round {
     struct ident *ids;
     size_t count, at;
     int64_t done, refused;
+    size_t hidden; /* that a limited token does not reach: refused */
 };
 
 static bool read_ids(struct exchange *exchange, const json_t *ids, struct round *round);
+static void begin(struct round *round);
 static void on_matched(void *arg, const char *json, size_t len, const struct err *err);
 static void slice(struct round *round);
 static void on_slice(void *arg, const char *json, size_t len, const struct err *err);
@@ -105,7 +108,7 @@ static void many(struct exchange *exchange, enum operation operation)
         answer_field(exchange, "ids", "give either ids or a filter");
     } else if (ids) {
         is_on = read_ids(exchange, ids, round);
-        if (is_on) slice(round);
+        if (is_on) begin(round);
     } else if (!json_is_object(object)) {
         answer_field(exchange, "filter", "must be an object");
     } else if (selection_from_json(exchange, object, &selection)) {
@@ -121,6 +124,16 @@ static void many(struct exchange *exchange, enum operation operation)
     if (!is_on) free(round->ids);
     if (!is_on) free(round);
     json_decref(body);
+}
+
+static void begin(struct round *round)
+{
+    const struct grant *grant = round->exchange->grant;
+    if (grant_is_limited(grant))
+        ledger_visible(round->exchange->api->ledger, round->ids, round->count, grant->like,
+                       grant_owner(grant), on_matched, round);
+    else
+        slice(round);
 }
 
 static bool read_ids(struct exchange *exchange, const json_t *ids, struct round *round)
@@ -153,12 +166,16 @@ static void on_matched(void *arg, const char *json, size_t len, const struct err
         round_end(round, err);
         return;
     }
+    size_t asked = round->count; /* by their ids */
+    free(round->ids);
+    round->count = 0;
     round->ids = xcalloc(json_array_size(all) + 1, sizeof *round->ids);
     json_array_foreach(all, index, item)
     {
         if (ident_parse(json_string_value(item), &round->ids[round->count])) round->count++;
     }
     json_decref(all);
+    if (asked > round->count) round->hidden = asked - round->count;
     slice(round);
 }
 
@@ -169,8 +186,8 @@ static void slice(struct round *round)
     if (left == 0)
         round_end(round, NULL);
     else
-        operate(api->lists, api->broker, round->operation, round->ids + round->at, count, on_slice,
-                round);
+        operate(api->lists, api->broker, round->operation, round->ids + round->at, count,
+                round->exchange->grant->actor, on_slice, round);
 }
 
 static void on_slice(void *arg, const char *json, size_t len, const struct err *err)
@@ -204,9 +221,9 @@ static void round_end(struct round *round, const struct err *err)
     } else {
         jsonw_init(&w, &out);
         jsonw_object(&w);
-        jsonw_key_int(&w, "matched", (int64_t)round->count);
+        jsonw_key_int(&w, "matched", (int64_t)(round->count + round->hidden));
         jsonw_key_int(&w, "done", round->done);
-        jsonw_key_int(&w, "refused", round->refused);
+        jsonw_key_int(&w, "refused", round->refused + (int64_t)round->hidden);
         jsonw_object_end(&w);
         answer_json(round->exchange, 200, &out);
     }

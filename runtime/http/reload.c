@@ -69,7 +69,8 @@ void handle_reload(struct exchange *exchange)
     list_init(&reload->node);
     ledger_control_request(exchange->api->ledger, &reload->request, "reload",
                            chosen.count ? chosen.names : NULL, chosen.host ? chosen.host : "",
-                           !chosen.count && !chosen.host, on_requested, reload);
+                           !chosen.count && !chosen.host, exchange->grant->actor, on_requested,
+                           reload);
 }
 
 static void on_requested(void *arg, const char *json, size_t len, const struct err *err)

@@ -87,9 +87,10 @@ void http_set_header(struct http_request *request, const char *name, const char 
     request->headers = header;
 }
 
-static void answer(struct http_request *request, int status, const char *content_type,
+static void answer(struct http_request *request, int status, const char *content_type, size_t len,
                    struct MHD_Response *takes_response)
 {
+    request->answer_len = (int64_t)len;
     if (content_type) MHD_add_response_header(takes_response, "Content-Type", content_type);
     request_send(request, status, takes_response);
 }
@@ -99,19 +100,22 @@ void http_answer(struct http_request *request, int status, const char *content_t
 {
     size_t len = takes_body ? takes_body->len : 0;
     char *body = takes_body ? buf_take(takes_body) : NULL;
-    answer(request, status, content_type,
+    answer(request, status, content_type, len,
            MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE));
 }
 
 void http_answer_static(struct http_request *request, int status, const char *content_type,
                         const void *body, size_t len)
 {
-    answer(request, status, content_type,
+    answer(request, status, content_type, len,
            MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT));
 }
 
 void request_send(struct http_request *request, int status, struct MHD_Response *takes_response)
 {
+    const struct http_field *field = request->server->handlers.fields;
+    for (; field && field->name; field++)
+        MHD_add_response_header(takes_response, field->name, field->value);
     for (const struct header *header = request->headers; header; header = header->next)
         MHD_add_response_header(takes_response, header->name, header->value);
     request_unwatch(request);

@@ -10,7 +10,7 @@
     { "status", "string",                                                                          \
       "PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; several with commas" },                 \
         { "name", "string", "tasks of this name" }, { "queue", "string", "in this queue" },        \
-        { "tag", "string", "with this label; may be repeated (then all of them)" },                \
+        { "tag", "strings", "with this label; may be repeated (then all of them)" },               \
         { "worker", "string", "run by this worker" },                                              \
         { "since", "time", "submitted then or later; a duration counts back from now" },           \
     {                                                                                              \
@@ -36,49 +36,85 @@ static const struct route_param reload_query[] = {
     { "host", "string", "the workers of this machine" },
     { 0 }
 };
+static const struct route_param login_query[] = {
+    { "code", "string", "of the link that `serve` shows on its terminal" }, { 0 }
+};
+static const struct route_param audit_query[] = { { "limit", "integer", "1 to 1000; default 100" },
+                                                  { "offset", "integer",
+                                                    "how many to pass over; default 0" },
+                                                  { 0 } };
+static const struct route_param stats_query[] = { { "since", "duration",
+                                                    "how far back: 1m to 8d; default 1h" },
+                                                  { "name", "string", "tasks of this name" },
+                                                  { "queue", "string", "in this queue" },
+                                                  { 0 } };
 
 /* Of two that fit, the earlier one counts. */
 const struct route route_table[] = {
-    { "POST", "/api/tasks/submit", SCOPE_SUBMIT, BODY_TASK, handle_submit, "submit a task", NULL },
+    { "POST", "/api/tasks/submit", SCOPE_SUBMIT, BODY_TASK, handle_submit, "submit a task", NULL,
+      true },
     { "POST", "/api/tasks/submit/bulk", SCOPE_SUBMIT, BODY_BULK, handle_submit_bulk,
-      "submit up to 10,000 tasks", NULL },
+      "submit up to 10,000 tasks", NULL, true },
     { "POST", "/api/tasks/cancel", SCOPE_SUBMIT, BODY_SMALL, handle_cancel_many,
-      "cancel tasks by id or filter", NULL },
+      "cancel tasks by id or filter", NULL, true },
     { "POST", "/api/tasks/retry", SCOPE_SUBMIT, BODY_SMALL, handle_retry_many,
-      "run failed or cancelled tasks again", NULL },
+      "run failed or cancelled tasks again", NULL, true },
     { "POST", "/api/tasks/delete", SCOPE_ADMIN, BODY_SMALL, handle_delete_many,
-      "forget final tasks", NULL },
+      "forget final tasks", NULL, true },
     { "GET", "/api/tasks", SCOPE_READ, BODY_NONE, handle_list, "list tasks, newest first",
-      list_query },
-    { "GET", "/api/tasks/types", SCOPE_READ, BODY_NONE, handle_types, "the catalogue", NULL },
+      list_query, true },
+    { "GET", "/api/tasks/types", SCOPE_READ, BODY_NONE, handle_types, "the catalogue", NULL, true },
     { "GET", "/api/tasks/types/{name}", SCOPE_READ, BODY_NONE, handle_type,
-      "one task of the catalogue", NULL },
+      "one task of the catalogue", NULL, true },
     { "GET", "/api/tasks/workers/status", SCOPE_READ, BODY_NONE, handle_workers_status,
-      "workers, their tasks and queues in one answer", NULL },
-    { "GET", "/api/tasks/{id}", SCOPE_READ, BODY_NONE, handle_info, "one task", NULL },
-    { "GET", "/api/tasks/{id}/status", SCOPE_READ, BODY_NONE, handle_info, "one task", NULL },
+      "workers, their tasks and queues in one answer", NULL, false },
+    { "GET", "/api/tasks/{id}", SCOPE_READ, BODY_NONE, handle_info, "one task", NULL, true },
+    { "GET", "/api/tasks/{id}/status", SCOPE_READ, BODY_NONE, handle_info, "one task", NULL, true },
     { "GET", "/api/tasks/{id}/result", SCOPE_READ, BODY_NONE, handle_result,
-      "wait until a task is final", result_query },
+      "wait until a task is final", result_query, true },
     { "GET", "/api/tasks/{id}/logs", SCOPE_READ, BODY_NONE, handle_logs, "what a task logged",
-      logs_query },
+      logs_query, true },
     { "DELETE", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
-      NULL },
+      NULL, true },
     { "POST", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
-      NULL },
+      NULL, true },
     { "POST", "/api/tasks/{id}/retry", SCOPE_SUBMIT, BODY_NONE, handle_retry,
-      "run a failed or cancelled task again", NULL },
+      "run a failed or cancelled task again", NULL, true },
     { "DELETE", "/api/tasks/{id}", SCOPE_ADMIN, BODY_NONE, handle_delete, "forget a final task",
-      NULL },
-    { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL },
+      NULL, true },
+    { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL,
+      true },
     { "POST", "/api/workers/reload", SCOPE_ADMIN, BODY_NONE, handle_reload,
-      "let workers load their task files anew", reload_query },
-    { "GET", "/api/queues", SCOPE_READ, BODY_NONE, handle_queues, "the queues", NULL },
+      "let workers load their task files anew", reload_query, false },
+    { "GET", "/api/queues", SCOPE_READ, BODY_NONE, handle_queues, "the queues", NULL, true },
     { "POST", "/api/queues/{name}/pause", SCOPE_ADMIN, BODY_NONE, handle_pause,
-      "start nothing more from a queue", NULL },
+      "start nothing more from a queue", NULL, false },
     { "POST", "/api/queues/{name}/resume", SCOPE_ADMIN, BODY_NONE, handle_resume,
-      "go on with a paused queue", NULL },
-    { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL },
-    { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL },
+      "go on with a paused queue", NULL, false },
+    { "GET", "/api/tokens", SCOPE_ADMIN, BODY_NONE, handle_tokens, "the tokens, without secrets",
+      NULL, false },
+    { "POST", "/api/tokens", SCOPE_ADMIN, BODY_SMALL, handle_token_create,
+      "make a token; its secret is told once", NULL, false },
+    { "DELETE", "/api/tokens/{token}", SCOPE_ADMIN, BODY_NONE, handle_token_revoke,
+      "revoke a token, or a session", NULL, false },
+    { "GET", "/api/audit", SCOPE_ADMIN, BODY_NONE, handle_audit, "what operators did, newest first",
+      audit_query, false },
+    { "GET", "/api/session", SCOPE_READ, BODY_NONE, handle_session, "who is asking, and may what",
+      NULL, true },
+    { "POST", "/login", SCOPE_PAGE, BODY_SMALL, handle_login,
+      "open a session: {token}, or {user, password}", NULL, false },
+    { "GET", "/login", SCOPE_PAGE, BODY_NONE, handle_login_link, "open a session by a link",
+      login_query, false },
+    { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
+    { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
+      "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
+    { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
+      stats_query, false },
+    { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,
+      false },
+    { "GET", "/healthz", SCOPE_OPEN, BODY_NONE, handle_healthz, "this process lives", NULL, false },
+    { "GET", "/readyz", SCOPE_OPEN, BODY_NONE, handle_readyz, "stores and schema are there", NULL,
+      false },
     { 0 }
 };
 

@@ -135,6 +135,8 @@ static bool finish(struct exchange *exchange, struct reading *reading)
     for (size_t i = 0; i < filter->tag_count; i++)
         reading->out->tags[i] = text_at(reading, reading->tags[i]);
     filter->tags = reading->out->tags;
+    filter->only_like = exchange->grant->like;
+    filter->only_by = grant_owner(exchange->grant);
     return true;
 }
 

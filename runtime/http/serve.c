@@ -5,13 +5,16 @@
 #include "http/serve.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/entries.h"
+#include "http/login.h"
 #include "http/reload.h"
 #include "http/served.h"
 #include "http/waits.h"
@@ -30,6 +33,7 @@ struct serve {
     struct timer patience; /* until the stores are up; until all have left */
     bool is_late, is_told;
     int status;
+    char *address; /* that it listens on */
 };
 
 static bool prepare(struct serve *serve, struct err *err);
@@ -37,6 +41,9 @@ static bool open_stores(struct serve *serve, struct err *err);
 static bool wait_for_postgres(struct serve *serve, struct err *err);
 static bool check_schema(struct serve *serve, struct err *err);
 static bool listen_at(struct serve *serve, struct err *err);
+static bool load_grants(struct serve *serve, struct err *err);
+static void on_grants(void *arg);
+static void show_link(struct serve *serve);
 static void watch_signals(struct serve *serve);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_patience(struct timer *timer);
@@ -46,6 +53,7 @@ static void on_redis_up(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_ledger_up(void *arg);
+static void on_ledger_lost(void *arg, const struct err *why);
 static void on_notify(void *arg);
 
 int serve_main(const struct config *config)
@@ -81,15 +89,17 @@ static bool prepare(struct serve *serve, struct err *err)
         .lease_us = config_duration_us(api->config, SET_LEASE),
         .unknown_grace_us = config_duration_us(api->config, SET_UNKNOWN_GRACE),
         .max_waiting = config_int(api->config, SET_MAX_WAITING),
+        .max_params = config_int(api->config, SET_MAX_PARAMS),
         .result_ttl_us = config_duration_us(api->config, SET_RESULT_TTL),
     };
-    serve->keeper = keeper_new(&serve->loop, api->ledger, serve->keeper_ledger, api->broker, &keeper);
+    serve->keeper =
+        keeper_new(&serve->loop, api->ledger, serve->keeper_ledger, api->broker, &keeper);
     api->submitter = submitter_new(&serve->loop, api->inserts, api->broker);
     api->entries = entries_new(api->ledger);
     api->served = served_new(api->ledger);
     api->waits = waits_new(api);
     api->reloads = reloads_new(api);
-    return listen_at(serve, err);
+    return logins_new(api, &api->logins, err) && load_grants(serve, err) && listen_at(serve, err);
 }
 
 static bool open_stores(struct serve *serve, struct err *err)
@@ -101,9 +111,13 @@ static bool open_stores(struct serve *serve, struct err *err)
     const struct broker_hooks broker = {
         .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
     };
-    const struct ledger_hooks news = { .arg = serve,
-                                       .connected = on_ledger_up,
-                                       .control = on_notify };
+    const struct ledger_hooks news = {
+        .arg = serve,
+        .connected = on_ledger_up,
+        .lost = on_ledger_lost,
+        .control = on_notify,
+        .submitted = on_keeper_news,
+    };
     if (!config_redis_target(api->config, &redis, err)) return false;
     if (!config_postgres_conninfo(api->config, &postgres, err)) {
         redis_target_close(&redis);
@@ -152,6 +166,18 @@ static bool check_schema(struct serve *serve, struct err *err)
                                                        : "install the newer program");
 }
 
+static bool load_grants(struct serve *serve, struct err *err)
+{
+    struct api *api = &serve->api;
+    struct await await = { 0 };
+    api->grants = grants_new(&serve->loop, api->ledger);
+    grants_load(api->grants, on_grants, &await);
+    if (!await_run(&serve->loop, &await, err)) return false;
+    return grants_are_known(api->grants) || err_set(err, ERR_STORE, "tokens cannot be read");
+}
+
+static void on_grants(void *arg) { await_done(arg, 0, false, NULL); }
+
 static bool listen_at(struct serve *serve, struct err *err)
 {
     struct api *api = &serve->api;
@@ -160,14 +186,34 @@ static bool listen_at(struct serve *serve, struct err *err)
     int port;
     handlers.arg = api;
     if (!config_listen(api->config, &address, &port, err)) return false;
-    bool good = http_server_new(&serve->loop, address, port, &handlers, &api->server, err);
-    if (good) {
-        bool is_six = strchr(address, ':') != NULL;
-        log_info("serving http://%s%s%s:%d", is_six ? "[" : "", address, is_six ? "]" : "",
-                 http_server_port(api->server));
-    }
-    free(address);
-    return good;
+    serve->address = address;
+    api->hosts = (struct hosts){ address, config_text(api->config, SET_HOSTS) };
+    if (!http_server_new(&serve->loop, address, port, &handlers, &api->server, err)) return false;
+    if (!address_is_loopback(address) && !grants_any(api->grants))
+        return err_set(err, ERR_INPUT,
+                       "on %s others can come in, and there is no token yet: make one with "
+                       "`ctutor-run token create NAME --scope admin`, or listen on 127.0.0.1",
+                       address);
+    bool is_six = strchr(address, ':') != NULL;
+    log_info("serving http://%s%s%s:%d", is_six ? "[" : "", address, is_six ? "]" : "",
+             http_server_port(api->server));
+    show_link(serve);
+    return true;
+}
+
+/* For whoever sees this terminal; never in a log. */
+static void show_link(struct serve *serve)
+{
+    char code[TOKEN_TEXT_SIZE];
+    const char *address = serve->address;
+    bool is_any = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+    bool is_six = strchr(address, ':') && !is_any;
+    if (isatty(STDERR_FILENO) != 1) return;
+    logins_make_code(serve->api.logins, code);
+    fprintf(stderr, "log in (once, within 15 min): http://%s%s%s:%d/login?code=%s\n",
+            is_six ? "[" : "", is_any ? "127.0.0.1" : address, is_six ? "]" : "",
+            http_server_port(serve->api.server), code);
+    explicit_bzero(code, sizeof code);
 }
 
 /* SIGHUP is for workers; a terminal that is lost takes this down by SIGTERM's way. */
@@ -224,6 +270,9 @@ static void close_down(struct serve *serve)
     if (api->reloads) reloads_free(api->reloads);
     if (api->waits) waits_free(api->waits);
     served_free(api->served);
+    grants_free(api->grants);
+    logins_free(api->logins);
+    free(serve->address);
     entries_free(api->entries);
     submitter_free(api->submitter);
     for (size_t i = 0; i < COUNT_OF(serve->signals); i++)
@@ -257,13 +306,23 @@ static void on_ledger_up(void *arg)
 {
     struct serve *serve = arg;
     ledger_listen(serve->api.ledger);
+    if (serve->keeper) keeper_wake(serve->keeper, 0);
     if (serve->api.entries) entries_forget(serve->api.entries);
+    if (serve->api.grants) grants_load(serve->api.grants, NULL, NULL);
 }
 
-/* A load was published, or a worker has answered: rare, and cheap to look at. */
+static void on_ledger_lost(void *arg, const struct err *why)
+{
+    struct serve *serve = arg;
+    (void)why;
+    if (serve->api.grants) grants_forget(serve->api.grants);
+}
+
+/* A load was published, a worker has answered, or a token changed: rare, and cheap to look at. */
 static void on_notify(void *arg)
 {
     struct serve *serve = arg;
     if (serve->api.entries) entries_forget(serve->api.entries);
     if (serve->api.reloads) reloads_news(serve->api.reloads);
+    if (serve->api.grants) grants_load(serve->api.grants, NULL, NULL);
 }

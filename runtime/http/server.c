@@ -18,11 +18,10 @@
 #define SECOND_US        INT64_C(1000000)
 #define HEAD_US          (15 * SECOND_US) /* for a whole header, also the first of a connection */
 #define IDLE_US          (75 * SECOND_US) /* between two requests; nginx' keepalive_timeout */
-#define BODY_US          (30 * SECOND_US) /* it may stall that long in total, */
+#define BODY_US          (30 * SECOND_US) /* it, or an answer, may stall that long in total, */
 #define BODY_BYTE_US     60               /* beyond what 16 KiB a second take */
 #define SILENCE_S        60u              /* of a client that does not read its answer */
-#define DISCARD_MAX      (8 << 20) /* of a body that is refused: who sends it wants to hear why */
-#define DESCRIPTORS_KEPT 256       /* for stores, files, standard streams */
+#define DESCRIPTORS_KEPT 256              /* for stores, files, standard streams */
 #define CONNECTIONS_MIN  64
 
 static bool open_socket(const char *address, int port, int *out, struct err *err);
@@ -33,6 +32,7 @@ static void on_wake(uv_timer_t *handle);
 static void turn(struct http_server *server);
 static void on_resumed(struct defer *defer);
 static void on_reap(uv_timer_t *handle);
+static bool has_left(const struct peer *peer);
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code);
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection);
@@ -40,11 +40,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
                                  const char *method, const char *version, const char *data,
                                  size_t *len, void **context);
 static enum MHD_Result head(struct http_request *request, const char *url, const char *method);
-static int64_t announced_length(const struct http_request *request);
-static bool is_worth_discarding(const struct http_request *request);
-static bool is_sane(struct http_request *request, struct err *why);
 static enum MHD_Result body(struct http_request *request, const char *data, size_t len);
 static enum MHD_Result whole(struct http_request *request);
+static void say_and_close(struct http_request *request, const char *status);
 static enum MHD_Result handed_back(struct http_request *request);
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code);
@@ -195,24 +193,34 @@ static void on_resumed(struct defer *defer)
 static void turn(struct http_server *server)
 {
     MHD_UNSIGNED_LONG_LONG after_ms = 0;
-    MHD_run(server->daemon);
+    do {
+        server->has_room = false;
+        MHD_run(server->daemon);
+    } while (server->has_room); /* MHD accepts again only when it looks before it waits */
     if (MHD_get_timeout(server->daemon, &after_ms) == MHD_YES)
         uv_timer_start(&server->wake, on_wake, after_ms, 0);
     else
         uv_timer_stop(&server->wake);
 }
 
-/* MHD bounds silence; this bounds those who say one byte a second. */
+/* MHD bounds silence; this bounds those who say one byte a second. And MHD does not see an end that
+ * came together with the last bytes. */
 static void on_reap(uv_timer_t *handle)
 {
     struct http_server *server = handle->data;
     int64_t now_us = clock_boot_us();
     LIST_EACH (node, &server->peers) {
         struct peer *peer = container_of(node, struct peer, node);
-        if (!peer->until_us || peer->until_us > now_us) continue;
+        if (!peer->until_us || (peer->until_us > now_us && !has_left(peer))) continue;
         peer->until_us = 0;
         shutdown(peer->fd, SHUT_RDWR); /* MHD sees it and closes */
     }
+}
+
+static bool has_left(const struct peer *peer)
+{
+    char byte;
+    return !peer->is_answering && recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
@@ -234,6 +242,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         struct peer *peer = *context;
         list_del(&peer->node);
         if (--server->peer_count == 0) uv_timer_stop(&server->reap);
+        server->has_room = true;
         free(peer);
         *context = NULL;
     }
@@ -251,8 +260,9 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     request->peer =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     request->has_nul = strstr(target, "%00") != NULL;
-    if (request->peer) request->peer->until_us = clock_boot_us() + HEAD_US;
+    request->peer->until_us = clock_boot_us() + HEAD_US;
     list_push_back(&server->requests, &request->node);
+    if (!framing_target_fits(target)) say_and_close(request, "414 URI Too Long");
     return request;
 }
 
@@ -287,65 +297,35 @@ static enum MHD_Result head(struct http_request *request, const char *url, const
     request->path = xstrdup(url);
     request->phase = PHASE_HEAD;
     request->peer->until_us = clock_boot_us() + BODY_US;
-    if (!is_sane(request, &why)) {
+    if (!framing_leaves_room(request)) {
+        say_and_close(request, "431 Request Header Fields Too Large");
+        return MHD_NO;
+    }
+    if (!framing_is_sane(request, &why)) {
         server->handlers.refuse(server->handlers.arg, request, &why);
         return handed_back(request); /* who knows where its body ends */
     }
     request->body_max = server->handlers.head(server->handlers.arg, request);
-    if (request->phase == PHASE_HEAD && announced_length(request) > request->body_max) {
+    if (request->phase == PHASE_HEAD && framing_length(request) > request->body_max) {
         err_set(&why, ERR_TOO_LARGE, "the body takes %lld bytes, %lld are allowed here",
-                (long long)announced_length(request), (long long)request->body_max);
+                (long long)framing_length(request), (long long)request->body_max);
         server->handlers.refuse(server->handlers.arg, request, &why);
     }
     if (request->phase == PHASE_HEAD)
         request->phase = PHASE_BODY;
-    else if (!is_worth_discarding(request))
+    else if (!framing_may_be_awaited(request))
         return handed_back(request);
     return MHD_YES;
 }
 
-/* 0: none is announced. MHD has refused what is no number. */
-static int64_t announced_length(const struct http_request *request)
+/* What MHD would do in silence, having no room for the head of an answer. */
+static void say_and_close(struct http_request *request, const char *status)
 {
-    const char *length = http_header(request, "Content-Length");
-    return length ? strtoll(length, NULL, 10) : 0;
-}
-
-/* An answer before the body has come ends the connection, and a client that still sends would see
- * that instead of the answer. One that asked first (Expect) sends nothing. */
-static bool is_worth_discarding(const struct http_request *request)
-{
-    bool has_body = announced_length(request) > 0 || http_header(request, "Transfer-Encoding");
-    return has_body && !http_header(request, "Expect") && announced_length(request) <= DISCARD_MAX;
-}
-
-struct framing {
-    int lengths, encodings, hosts;
-};
-
-static enum MHD_Result count_framing(void *cls, enum MHD_ValueKind kind, const char *name,
-                                     const char *value)
-{
-    struct framing *framing = cls;
-    (void)kind;
-    (void)value;
-    framing->lengths += strcasecmp(name, "Content-Length") == 0;
-    framing->encodings += strcasecmp(name, "Transfer-Encoding") == 0;
-    framing->hosts += strcasecmp(name, "Host") == 0;
-    return MHD_YES;
-}
-
-/* What a proxy before us may read in another way than we do is refused. */
-static bool is_sane(struct http_request *request, struct err *why)
-{
-    struct framing framing = { 0 };
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_framing, &framing);
-    if (request->has_nul) return err_set(why, ERR_INPUT, "%%00 has no place in a URL");
-    if (framing.lengths + framing.encodings > 1)
-        return err_set(why, ERR_INPUT,
-                       "one Content-Length or one Transfer-Encoding says how long a body is");
-    if (framing.hosts > 1) return err_set(why, ERR_INPUT, "there is more than one Host");
-    return true;
+    char text[100];
+    int len = snprintf(text, sizeof text,
+                       "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", status);
+    (void)!send(request->peer->fd, text, (size_t)len, MSG_NOSIGNAL);
+    shutdown(request->peer->fd, SHUT_RDWR);
 }
 
 static enum MHD_Result body(struct http_request *request, const char *data, size_t len)
@@ -386,7 +366,10 @@ static enum MHD_Result handed_back(struct http_request *request)
         if (request->phase == PHASE_HANDLED) connection_suspend(request);
         return MHD_YES;
     }
-    request->peer->until_us = 0; /* MHD minds silence */
+    /* MHD minds silence, we who takes a byte a minute; a stream minds its backlog. */
+    request->peer->is_answering = true;
+    request->peer->until_us =
+        request->is_stream ? 0 : clock_boot_us() + BODY_US + request->answer_len * BODY_BYTE_US;
     enum MHD_Result result =
         MHD_queue_response(request->connection, (unsigned)request->status, request->response);
     MHD_destroy_response(request->response);
@@ -403,7 +386,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     (void)code;
     if (!request) return;
     *context = NULL;
-    if (request->peer) request->peer->until_us = clock_boot_us() + IDLE_US;
+    if (request->phase == PHASE_BODY)
+        request->server->handlers.abandoned(request->server->handlers.arg, request);
+    request->peer->is_answering = false;
+    request->peer->until_us = clock_boot_us() + IDLE_US;
     request_free(request);
 }
 

@@ -2,8 +2,9 @@
  *
  * head -> [body] -> handle -> http_answer | http_stream_start | http_drop, exactly once, now or
  * later. Until then the connection stands still: no thread, no timer, no polling. Everything of a
- * client is bounded: its header (HTTP_HEAD_MAX), its body (what `head` allows), the time for both,
- * what it does not read, and how many there are.
+ * client is bounded: its header (some 7 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
+ * time for both, what it does not read, and how many there are. Who closes its half of a connection
+ * before the answer has come is taken for gone.
  *
  * Loop thread only. */
 #pragma once
@@ -23,8 +24,12 @@
 struct http_server;  /* opaque */
 struct http_request; /* opaque: one exchange; lives until it is answered */
 
+struct http_field {
+    const char *name, *value;
+};
 struct http_handlers {
     void *arg;
+    const struct http_field *fields; /* in the header of every answer; ends with name NULL */
     /* The header is there. How long may the body be? It may answer at once instead; then nothing
      * more of the request is read, and what it gives does not count. */
     int64_t (*head)(void *arg, struct http_request *request);
@@ -32,6 +37,8 @@ struct http_handlers {
     /* What is refused before `head` could look at it, or while the body came: answers it in the
      * words of the application. */
     void (*refuse)(void *arg, struct http_request *request, const struct err *why);
+    /* After `head`, instead of `handle`: the client left before its body had come. Drops it. */
+    void (*abandoned)(void *arg, struct http_request *request);
 };
 /* Listens. address: IPv4, IPv6 without brackets, or "localhost" (both loopbacks' first). port 0:
  * any. ERR_INPUT: the address is none; ERR_IO: it cannot be had. gives */

@@ -10,7 +10,8 @@ struct peer {
     struct list node; /* of http_server.peers */
     struct http_server *server;
     int fd;
-    int64_t until_us; /* boot clock: then it is closed; 0: it waits for us */
+    int64_t until_us;  /* boot clock: then it is closed; 0: it waits for us */
+    bool is_answering; /* it may have said all that it wants to say */
 };
 
 struct http_server {
@@ -20,6 +21,7 @@ struct http_server {
     struct list peers;
     struct list requests; /* whose header is there and whose end is not */
     size_t peer_count;
+    bool has_room; /* somebody has left in this turn */
     int port;
     uv_poll_t poll; /* of the daemon's epoll descriptor */
     uv_timer_t wake;
@@ -64,6 +66,7 @@ struct http_request {
     int64_t discarded;             /* bytes of a body that is too long */
     struct header *headers;        /* of the answer */
     struct MHD_Response *response; /* ready, not yet queued */
+    int64_t answer_len;
     int status;
     void *context;
     struct watch *watch;
@@ -72,6 +75,22 @@ struct http_request {
     bool is_stream;
     struct http_stream stream;
 };
+
+#define DISCARD_MAX (8 << 20) /* of a body that is refused: who sends it wants to hear why */
+
+/* ---- framing.c: where a request ends, and what it may take ---- */
+/* What a proxy before us may read in another way than we do is refused. */
+bool framing_is_sane(struct http_request *request, struct err *why);
+/* Of the path and its query. MHD says nothing about some that are too long, or have too many parts.
+ */
+bool framing_target_fits(const char *target);
+/* Of the connection's memory, for the head of an answer: MHD gives none when there is none. */
+bool framing_leaves_room(struct http_request *request);
+/* 0: none is announced. MHD has refused what is no number. */
+int64_t framing_length(const struct http_request *request);
+/* An answer before the body has come ends the connection, and a client that still sends would see
+ * that instead of the answer. One that asked first (Expect) sends nothing. */
+bool framing_may_be_awaited(const struct http_request *request);
 
 void request_free(struct http_request *request);
 /* The answer is made: hands it to MHD as soon as that can be. */

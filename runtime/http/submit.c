@@ -34,8 +34,13 @@ void handle_submit(struct exchange *exchange)
         return;
     }
     const char *name = json_string_value(json_object_get(body, "task_name"));
-    if (!name) {
+    bool may = name && grant_allows(exchange->grant, name);
+    if (!name)
         answer_field(exchange, "task_name", "is required: the name of a task, as text");
+    else if (!may)
+        answer_status(exchange, 403, "forbidden", "this token is limited to tasks named %s",
+                      exchange->grant->tasks);
+    if (!may) {
         json_decref(body);
         idempotency_close(&idempotency);
         return;
@@ -59,8 +64,8 @@ static void on_entry(void *arg, const struct catalogue_entry *entry, const struc
     if (err) {
         answer_err(exchange, err);
         sending_free(sending);
-    } else if (!door_check(entry, sending->body, config_int(api->config, SET_MAX_PARAMS), &box,
-                           &errors, &wrong)) {
+    } else if (!door_check(entry, sending->body, config_int(api->config, SET_MAX_PARAMS),
+                           exchange->grant->actor, &box, &errors, &wrong)) {
         answer_fields(exchange, &wrong, errors.at, errors.count);
         sending_free(sending);
     } else {

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "http/api.h"
 
+static void answer_no_type(struct exchange *exchange);
+static void on_types(void *arg, const char *json, size_t len, const struct err *err);
 static void on_type(void *arg, const char *json, size_t len, const struct err *err);
 static void set_paused(struct exchange *exchange, bool paused);
 static void on_written(void *arg, int64_t count, bool unknown, const struct err *err);
@@ -13,12 +15,45 @@ static void on_paused(void *arg, const char *json, size_t len, const struct err 
 
 void handle_types(struct exchange *exchange)
 {
-    ledger_catalogue_list(exchange->api->ledger, NULL, answer_from_ledger, exchange);
+    bool is_limited = exchange->grant->tasks != NULL;
+    ledger_catalogue_list(exchange->api->ledger, NULL, is_limited ? on_types : answer_from_ledger,
+                          exchange);
 }
 
 void handle_type(struct exchange *exchange)
 {
-    ledger_catalogue_list(exchange->api->ledger, exchange->word, on_type, exchange);
+    if (grant_allows(exchange->grant, exchange->word))
+        ledger_catalogue_list(exchange->api->ledger, exchange->word, on_type, exchange);
+    else
+        answer_no_type(exchange);
+}
+
+static void answer_no_type(struct exchange *exchange)
+{
+    answer_status(exchange, 404, "not_found", "there is no task '%.130s'", exchange->word);
+}
+
+/* Those that a limited token may submit. */
+static void on_types(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct exchange *exchange = arg;
+    json_t *all = err ? NULL : params_load(json, len), *type, *shown = json_array();
+    struct buf out = BUF_EMPTY;
+    size_t index;
+    json_array_foreach(all, index, type)
+    {
+        if (grant_allows(exchange->grant, json_string_value(json_object_get(type, "name"))))
+            json_array_append(shown, type);
+    }
+    params_write(&out, shown);
+    json_decref(shown);
+    json_decref(all);
+    if (!err) {
+        answer_json(exchange, 200, &out);
+        return;
+    }
+    buf_close(&out);
+    answer_err(exchange, err);
 }
 
 /* An array of one, or of none. */
@@ -28,7 +63,7 @@ static void on_type(void *arg, const char *json, size_t len, const struct err *e
     if (err)
         answer_err(exchange, err);
     else if (len <= 2)
-        answer_status(exchange, 404, "not_found", "there is no task '%.130s'", exchange->word);
+        answer_no_type(exchange);
     else
         answer_text(exchange, 200, json + 1, len - 2);
 }
@@ -52,7 +87,8 @@ void handle_resume(struct exchange *exchange) { set_paused(exchange, false); }
 static void set_paused(struct exchange *exchange, bool paused)
 {
     if (queue_name_is_valid(exchange->word))
-        ledger_pause(exchange->api->ledger, exchange->word, paused, on_written, exchange);
+        ledger_pause(exchange->api->ledger, exchange->word, paused, exchange->grant->actor,
+                     on_written, exchange);
     else
         answer_field(exchange, "name", "must be a name of 1 to 64 characters out of a-z 0-9 _ . -");
 }

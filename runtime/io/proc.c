@@ -153,6 +153,13 @@ bool proc_is_awaited(void)
     return false;
 }
 
+size_t proc_live_count(void)
+{
+    size_t count = 0;
+    LIST_EACH (node, &reaper.procs) count += !container_of(node, struct proc, node)->reaped;
+    return count;
+}
+
 void proc_abandon(struct proc *proc)
 {
     if (proc->on_exit != NULL && !proc->reaped) count_owed(-1);

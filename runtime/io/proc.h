@@ -80,6 +80,7 @@ size_t proc_kill_tree(pid_t root, const char *marker);
 /* SIGKILL to all descendants of the calling process except the live children in `spared` with all
  * that is below them or in their groups and sessions. Any thread. */
 size_t proc_kill_descendants_but(const pid_t *spared, size_t count);
+size_t proc_live_count(void); /* children that were started here and have not ended */
 /* Of the calling process, a controlling one. The kernel sends SIGHUP when it is lost and has taken
  * it away by then; with `kill -HUP` it is still there. */
 bool proc_has_terminal(void);

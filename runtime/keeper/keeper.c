@@ -1,8 +1,8 @@
 /* keeper.c: election and the rounds of duties.
  *
  *   every second    beat; as leader: epoch, pulse
- *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues; also when Redis
- *                   is reachable again
+ *   every 5 s       sweep and expire, absent hints, unknown tasks, paused queues, figures;
+ *                   also when Redis is reachable again
  *   every hour      partitions ahead, pruning
  *   at run_at       push what became due
  *
@@ -181,6 +181,7 @@ static void lead(struct keeper *keeper)
     keeper->epoch[0] = '\0';
     keeper->round_us = keeper->hour_us = 0;
     pulse_forget(keeper);
+    ledger_keeper_limit(keeper->ledger, keeper->options.max_params, NULL, NULL);
     keeper_wake(keeper, 0);
 }
 
@@ -304,6 +305,7 @@ static void round_of_duties(struct keeper *keeper)
 {
     ledger_sweep(keeper->scans, on_swept, keeper);
     look_for_unknown(keeper);
+    figures_roll(keeper);
     if (!broker_is_up(keeper->broker)) return;
     ledger_paused(keeper->ledger, on_paused, keeper);
     if (keeper->absent_walk.running) return;

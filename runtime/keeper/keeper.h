@@ -20,6 +20,7 @@ struct keeper_options {
     int64_t lease_us;
     int64_t unknown_grace_us;
     int64_t max_waiting;
+    int64_t max_params;    /* of the SQL door */
     int64_t result_ttl_us; /* -1: forever */
     void *arg;
     void (*reconciled)(void *arg); /* every due task had a hint a moment ago (by whichever keeper

@@ -1,5 +1,5 @@
 /* keeper_private.h: keeper.c (election, rounds), walk.c (due rows page by page), pulse.c (who still
- * beats). */
+ * beats), figures.c (what happened is counted). */
 #pragma once
 #include "keeper/keeper.h"
 
@@ -41,6 +41,8 @@ void pulse_beat(struct keeper *keeper);
 void pulse_forget(struct keeper *keeper);
 void pulse_close(struct pulse *pulse);
 
+void figures_roll(struct keeper *keeper);
+
 struct keeper {
     struct loop *loop;
     struct ledger *ledger, *scans;
@@ -57,6 +59,7 @@ struct keeper {
     bool epoch_asked, reconciling;
     int64_t round_us, unknown_us, hour_us; /* when they were last begun */
     bool broker_was_up;                    /* at the last beat as leader */
+    bool rolling;                          /* figures are being booked */
     int64_t unknown_took_us;               /* the last look for unknown tasks; 0: not answered */
     struct walk due_walk, full_walk, absent_walk, recent_walk;
     int32_t full_priority;      /* of the full reconcile: 10 down to 0 */

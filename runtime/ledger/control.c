@@ -14,6 +14,8 @@ static const struct pg_statement REQUEST = {
     "  AND ($5 OR CASE WHEN cardinality($3::text[]) > 0 THEN w.name = ANY ($3)"
     "   ELSE w.host = $4 END)"
     " ON CONFLICT DO NOTHING RETURNING worker), "
+    "o AS ("
+    " INSERT INTO operations (actor, operation, target) SELECT $6, $2, c.worker FROM c), "
     "n AS MATERIALIZED (SELECT " NOTIFY " AS sent) "
     "SELECT coalesce(json_agg(c.worker ORDER BY c.worker), '[]')::text"
     " FROM c WHERE (SELECT count(n.sent) FROM n) = 1"
@@ -41,7 +43,7 @@ static const struct pg_statement READ = {
 /* clang-format on */
 
 void ledger_control_request(struct ledger *ledger, const struct ident *request, const char *verb,
-                            const char *const *names, const char *host, bool all,
+                            const char *const *names, const char *host, bool all, const char *actor,
                             ledger_json_fn *done, void *arg)
 {
     struct call *call = call_json(ledger, done, arg);
@@ -50,6 +52,7 @@ void ledger_control_request(struct ledger *ledger, const struct ident *request, 
     put_texts(&call->params, names);
     pg_text(&call->params, host);
     pg_bool(&call->params, all);
+    pg_text(&call->params, actor);
     call_send(call, &REQUEST);
 }
 

@@ -46,7 +46,8 @@ static void put_finishes(struct pg_params *params, const struct finish *items, s
     " hook, n)"
 #define OUTCOME_COLUMNS                                                                            \
     "id, round, attempt, claim_id, status, result, error, failures, losses, percent, run_at,"      \
-    " started_at, finished_at, cancel_at, progress_at, worker, version, metadata"
+    " started_at, finished_at, cancel_at, progress_at, worker, version, metadata,"     \
+    " name, queue"
 #define LAST_PERCENT(r)                                                                            \
     "CASE WHEN " r ".percent_now >= 0 THEN " r ".percent_now ELSE " r ".percent END"
 #define LAST_METADATA(r) "coalesce(" r ".metadata_now::jsonb, " r ".metadata)"
@@ -72,7 +73,8 @@ static const struct pg_statement FINISH_SUCCESS = {
     " INSERT INTO outcomes (" OUTCOME_COLUMNS ")"
     " SELECT d.id, d.round, d.starts, d.claim_id, 3, d.result::jsonb, NULL, d.failures, d.losses,"
     "  " LAST_PERCENT("d") ", d.run_at, d.started_at, clock_timestamp(), d.cancel_at,"
-    "  " LAST_PROGRESS("d") ", " ME ", d.version, " LAST_METADATA("d") " FROM d), "
+    "  " LAST_PROGRESS("d") ", " ME ", d.version, " LAST_METADATA("d") ","
+    "  d.name, d.queue FROM d), "
     "k AS ("
     " INSERT INTO hooks_owed (id, round, attempt, event, name, owner, claim)"
     " SELECT d.id, d.round, d.starts, d.hook, d.name, $1, d.claim_id FROM d WHERE d.hook IS NOT NULL) "
@@ -103,7 +105,7 @@ static const struct pg_statement FINISH = {
     "   ELSE " TOLD_ERROR " END,"
     "  l.failures_now, l.losses, " LAST_PERCENT("l") ", l.run_at, l.started_at,"
     "  clock_timestamp(), l.cancel_at, " LAST_PROGRESS("l") ", " ME ", l.version,"
-    "  " LAST_METADATA("l")
+    "  " LAST_METADATA("l") ", l.name, l.queue"
     " FROM l WHERE l.became >= 3), "
     "u AS ("
     " UPDATE active a SET status = l.became, failures = l.failures_now, run_at = l.run_next,"
@@ -112,9 +114,9 @@ static const struct pg_statement FINISH = {
     " FROM l WHERE " PROBE("a.id", "l.id") " AND l.became < 3), "
     "t AS ("
     " INSERT INTO attempts (id, attempt, round, claim_id, ended, started_at, ended_at, worker,"
-    "  version, error)"
+    "  version, error, name, queue, run_at)"
     " SELECT l.id, l.starts, l.round, l.claim_id, l.ended, l.started_at, clock_timestamp(), " ME ","
-    "  l.version, " TOLD_ERROR " FROM l WHERE l.became < 3), "
+    "  l.version, " TOLD_ERROR ", l.name, l.queue, l.run_at FROM l WHERE l.became < 3), "
     "k AS ("
     " INSERT INTO hooks_owed (id, round, attempt, event, name, owner, claim)"
     " SELECT l.id, l.round, l.starts, l.hook, l.name, $1, l.claim_id FROM l WHERE l.hook IS NOT NULL"
@@ -124,21 +126,28 @@ static const struct pg_statement FINISH = {
     "SELECT l.n::int4, l.became, CASE WHEN l.became < 3 THEN l.id END, l.starts,"
     " l.priority::int4, micros(l.run_next), " HINT_QUEUE("l") ", l.run_next <= clock_timestamp() FROM l"
 };
+/* Whoever is not found in it was fenced: that is counted. */
 static const struct pg_statement LOOK = {
     "finish_look",
-    "SELECT f.n::int4, o.status::int4, NULL::uuid, 0, 0, 0::int8, NULL::text, false "
-    "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM outcomes o"
-    " WHERE o.id = f.id AND o.claim_id = f.claim" ALONE ") o "
-    "WHERE o.status = f.became AND " IS_TOLD("o") " OR o.status = 5 AND f.became <> 3"
-    " OR o.status = 4 AND f.ended = 'released' "
-    "UNION ALL "
-    "SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at), " HINT_QUEUE("a") ","
-    " coalesce(a.run_at <= now(), false) "
-    "FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM attempts p"
-    "  WHERE p.id = f.id AND p.claim_id = f.claim AND p.ended = f.ended AND " IS_TOLD("p") ALONE ") p"
-    " LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = f.id AND a.starts = p.attempt"
-    "  AND a.status IN (0, 2)" ALONE ") a ON true "
-    "WHERE f.became < 3"
+    "WITH r (n, became, id, starts, priority, run_at, queue, due) AS ("
+    " SELECT f.n::int4, o.status::int4, NULL::uuid, 0, 0, 0::int8, NULL::text, false"
+    " FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM outcomes o"
+    "  WHERE o.id = f.id AND o.claim_id = f.claim" ALONE ") o"
+    " WHERE o.status = f.became AND " IS_TOLD("o") " OR o.status = 5 AND f.became <> 3"
+    "  OR o.status = 4 AND f.ended = 'released'"
+    " UNION ALL"
+    " SELECT f.n::int4, f.became, a.id, a.starts, a.priority::int4, micros(a.run_at),"
+    "  " HINT_QUEUE("a") ", coalesce(a.run_at <= now(), false)"
+    " FROM " FINISHES " CROSS JOIN LATERAL (SELECT * FROM attempts p"
+    "   WHERE p.id = f.id AND p.claim_id = f.claim AND p.ended = f.ended AND " IS_TOLD("p") ALONE ") p"
+    "  LEFT JOIN LATERAL (SELECT * FROM active a WHERE a.id = f.id AND a.starts = p.attempt"
+    "   AND a.status IN (0, 2)" ALONE ") a ON true"
+    " WHERE f.became < 3), "
+    "c AS ("
+    " INSERT INTO counts AS c (name, n) SELECT 'fenced', count(*) FROM " FINISHES
+    "  WHERE f.n NOT IN (SELECT r.n FROM r) HAVING count(*) > 0"
+    " ON CONFLICT (name) DO UPDATE SET n = c.n + excluded.n) "
+    "SELECT * FROM r"
 };
 /* clang-format on */
 

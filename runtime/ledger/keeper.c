@@ -25,6 +25,11 @@ static const struct pg_statement RESIGN = {
     "WITH u AS (UPDATE keeper SET holder = NULL WHERE holder = $1 RETURNING 1) "
     "SELECT count(*) FROM u"
 };
+static const struct pg_statement LIMIT = {
+    "keeper_limit",
+    "WITH u AS (UPDATE keeper SET max_params = $1 WHERE max_params <> $1 RETURNING 1) "
+    "SELECT count(*) FROM u"
+};
 /* After the due rows: the earliest of those that are not due yet, and the clock (due: null). */
 static const struct pg_statement DUE = {
     "due",
@@ -84,6 +89,13 @@ void ledger_keeper_resign(struct ledger *ledger, const struct ident *me, ledger_
     struct call *call = call_plain(ledger, done, arg);
     pg_uuid(&call->params, me);
     call_send(call, &RESIGN);
+}
+
+void ledger_keeper_limit(struct ledger *ledger, int64_t max_params, ledger_done_fn *done, void *arg)
+{
+    struct call *call = call_plain(ledger, done, arg);
+    pg_int8(&call->params, max_params);
+    call_send(call, &LIMIT);
 }
 
 void ledger_due(struct ledger *ledger, const struct due_cursor *cursor, int32_t limit,

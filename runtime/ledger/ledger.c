@@ -15,7 +15,7 @@ struct ledger {
     struct loop *loop;
     struct pg *pg;
     char *namespace;
-    char *channel; /* of control requests and answers */
+    char *control, *submitted; /* channels */
     struct ledger_hooks hooks;
     struct list again; /* struct call.node */
     struct timer pause;
@@ -34,7 +34,8 @@ struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *n
     struct ledger *ledger = xcalloc(1, sizeof *ledger);
     ledger->loop = loop;
     ledger->namespace = xstrdup(namespace);
-    ledger->channel = xasprintf("%s_control", namespace);
+    ledger->control = xasprintf("%s_control", namespace);
+    ledger->submitted = xasprintf("%s_submitted", namespace);
     if (hooks) ledger->hooks = *hooks;
     list_init(&ledger->again);
     timer_init(loop, &ledger->pause, on_pause_over);
@@ -63,9 +64,10 @@ static void on_lost(void *arg, const struct err *why)
 static void on_notified(void *arg, const char *channel, const char *payload)
 {
     struct ledger *ledger = arg;
-    (void)payload;
-    if (strcmp(channel, ledger->channel) == 0 && ledger->hooks.control) {
+    if (strcmp(channel, ledger->control) == 0 && ledger->hooks.control) {
         ledger->hooks.control(ledger->hooks.arg);
+    } else if (strcmp(channel, ledger->submitted) == 0 && ledger->hooks.submitted) {
+        ledger->hooks.submitted(ledger->hooks.arg, strtoll(payload, NULL, 10));
     }
 }
 
@@ -83,13 +85,18 @@ static void on_pause_closed(struct timer *timer)
 {
     struct ledger *ledger = container_of(timer, struct ledger, pause);
     free(ledger->namespace);
-    free(ledger->channel);
+    free(ledger->control);
+    free(ledger->submitted);
     free(ledger);
 }
 
 bool ledger_is_up(const struct ledger *ledger) { return pg_is_up(ledger->pg); }
 
-void ledger_listen(struct ledger *ledger) { pg_listen(ledger->pg, ledger->channel); }
+void ledger_listen(struct ledger *ledger)
+{
+    if (ledger->hooks.control) pg_listen(ledger->pg, ledger->control);
+    if (ledger->hooks.submitted) pg_listen(ledger->pg, ledger->submitted);
+}
 
 void ledger_again(struct ledger *ledger, struct list *node, int tries)
 {

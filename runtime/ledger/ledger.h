@@ -28,14 +28,16 @@ struct ledger_hooks {
     void *arg;
     void (*connected)(void *arg);
     void (*lost)(void *arg, const struct err *why);
-    void (*control)(
-        void *arg); /* NOTIFY: a control request or answer was written; only after ledger_listen */
+    /* NOTIFY, only after ledger_listen: a control request or answer was written; */
+    void (*control)(void *arg);
+    /* somebody's transaction submitted tasks that are due at run_at_us at the earliest. */
+    void (*submitted)(void *arg, int64_t run_at_us);
 };
 struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *namespace,
                           const char *application, const struct ledger_hooks *hooks);
 void ledger_free(struct ledger *ledger);
 bool ledger_is_up(const struct ledger *ledger);
-void ledger_listen(struct ledger *ledger);
+void ledger_listen(struct ledger *ledger); /* for each of these two that is set */
 
 /* A completion without rows of its own. unknown: it was sent, it may have committed (repeat it;
  * every verb is made to be repeated). */
@@ -59,6 +61,11 @@ typedef void ledger_hints_fn(void *arg, const struct ledger_hints *hints, const 
 void ledger_migrate(struct ledger *ledger, ledger_done_fn *done, void *arg);
 /* count = version of the schema, 0 when absent. */
 void ledger_schema_version(struct ledger *ledger, ledger_done_fn *done, void *arg);
+
+/* What a role of Postgres may do there: "submit" (submit, cancel) or "read" (task_info). count: 0
+ * when there is no such role. */
+void ledger_grant(struct ledger *ledger, const char *door, const char *role, ledger_done_fn *done,
+                  void *arg);
 
 /* ---- submit ---- */
 struct submission {
@@ -288,9 +295,9 @@ void ledger_workers_of_host(struct ledger *ledger, const char *host, const char 
 /* ---- catalogue ---- */
 /* json: {"entries":[{name, file, summary, queue, priority, timeout_us,
  * retry:{max,backoff,base_us,cap_us,jitter}, max_losses, isolate, memory, tags, schema,
- * schema_hash, secrets, version, hooks:[...]}], "errors":[{file, error}], "removed":[names]} of one
- * load of one supervisor. Entries are upserted, errors of this supervisor replaced, removed names
- * deleted unless another living worker carries them. */
+ * schema_hash, secrets, patterns, version, hooks:[...]}], "errors":[{file, error}],
+ * "removed":[names]} of one load of one supervisor. Entries are upserted, errors of this supervisor
+ * replaced, removed names deleted unless another living worker carries them. */
 void ledger_catalogue_publish(struct ledger *ledger, const struct ident *supervisor,
                               const char *json, size_t len, ledger_done_fn *done, void *arg);
 /* One entry as the JSON object above, or "" */
@@ -309,6 +316,8 @@ struct task_filter {
     size_t tag_count;
     int64_t since_us, until_us; /* created_at; 0: open */
     int64_t limit, offset;
+    const char *only_like; /* of the caller's rights: a pattern of LIKE over names, or NULL; */
+    const char *only_by;   /* created_by, or NULL */
 };
 /* TaskInfo / TaskResult objects in the words and order of the contract, secret parameters masked.
  */
@@ -329,24 +338,42 @@ void ledger_queues(struct ledger *ledger, ledger_json_fn *done,
 void ledger_workers(struct ledger *ledger, ledger_json_fn *done,
                     void *arg); /* {workers:[...]} of the contract */
 
+/* ---- figures (figures.c, schema_figures.c) ---- */
+/* Upper bounds of the buckets of histograms in seconds, inclusive; behind them one without. */
+#define FIGURE_BOUNDS  "0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,2.5,5,10,30,60,300,1800,3600,14400"
+#define FIGURE_BUCKETS 18
+/* What an attempt may fail of. */
+#define FAILURE_KINDS "exception,timeout,memory,worker_lost,rejected,unstorable,unknown_task"
+/* Books what happened into the figures by minute, up to lag_us ago; a slice. count = minutes left
+ */
+void ledger_figures_roll(struct ledger *ledger, int64_t lag_us, ledger_done_fn *done, void *arg);
+/* {step, points: [{at, submitted, succeeded, failed, revoked, attempts_failed, run_p50, run_p99,
+ * wait_p50, waiting}]} of the last since_us. name, queue: NULL: all */
+void ledger_figures(struct ledger *ledger, int64_t since_us, int64_t step_us, const char *name,
+                    const char *queue, ledger_json_fn *done, void *arg);
+/* {totals: [{task, queue, submitted, ..., kinds, run_seconds, runs, wait_seconds, waits}], status,
+ * queues, workers, fenced, rollup_age}: all that /metrics shows. */
+void ledger_metrics(struct ledger *ledger, ledger_json_fn *done, void *arg);
+
 /* ---- operators ---- */
 /* Each answers a JSON array, one per id in order:
  * {"task_id","status","task_status","message","queue"}; status: cancelled | cancelling | retried |
  * deleted | not_found | refused. Hints come along: of retry those to push, of cancel those to
- * forget. */
+ * forget. What they change is noted with the actor in `operations`, as what is paused, resumed,
+ * reloaded and stopped. */
 typedef void ledger_operate_fn(void *arg, const char *json, size_t len,
                                const struct ledger_hints *hints, const struct err *err);
-void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_cancel(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                    ledger_operate_fn *done, void *arg);
-void ledger_retry(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_retry(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                   ledger_operate_fn *done, void *arg);
-void ledger_delete(struct ledger *ledger, const struct ident *ids, size_t count,
+void ledger_delete(struct ledger *ledger, const struct ident *ids, size_t count, const char *actor,
                    ledger_operate_fn *done, void *arg);
 /* Ids that match a filter, newest first, at most limit: JSON array of texts. */
 void ledger_match(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
                   void *arg);
-void ledger_pause(struct ledger *ledger, const char *queue, bool paused, ledger_done_fn *done,
-                  void *arg); /* durable */
+void ledger_pause(struct ledger *ledger, const char *queue, bool paused, const char *actor,
+                  ledger_done_fn *done, void *arg); /* durable */
 void ledger_paused(struct ledger *ledger, ledger_json_fn *done,
                    void *arg); /* JSON array of names */
 /* Finals older than that: whole partitions are dropped where none of their tasks is active or
@@ -358,7 +385,7 @@ void ledger_prune(struct ledger *ledger, int64_t older_than_us, bool dry_run, le
 /* Control of workers from any machine: a request row, a NOTIFY, an answer row. verb: reload | stop.
  */
 void ledger_control_request(struct ledger *ledger, const struct ident *request, const char *verb,
-                            const char *const *names, const char *host, bool all,
+                            const char *const *names, const char *host, bool all, const char *actor,
                             ledger_json_fn *done,
                             void *arg); /* JSON array of worker names it went to ([]: none); names
                                            NULL and host: workers of that host */
@@ -384,6 +411,9 @@ void ledger_keeper_beat(struct ledger *ledger, const struct ident *me, int64_t s
                         ledger_keeper_fn *done, void *arg);
 void ledger_keeper_resign(struct ledger *ledger, const struct ident *me, ledger_done_fn *done,
                           void *arg);
+/* For the SQL door, which does not know the settings of those who lead. */
+void ledger_keeper_limit(struct ledger *ledger, int64_t max_params, ledger_done_fn *done,
+                         void *arg);
 /* Due hints (PENDING, RETRY; run_at <= now; not cancelled, not paused excluded) with (run_at, id)
  * after the cursor, in that order, of one priority or -1; next_run_at_us = the earliest run_at
  * after now of all waiting tasks. */

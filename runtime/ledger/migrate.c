@@ -2,7 +2,11 @@
  *
  * One DO block, hence one transaction: it takes an advisory lock, then applies each migration whose
  * number is not in schema_version. Of two callers at once the second waits, and finds nothing to
- * do. How many were applied is left in a session setting, since a block answers nothing. */
+ * do. How many were applied is left in a session setting, since a block answers nothing.
+ *
+ * Functions keep the search path they are made under: the schema, and behind it pg_temp, which else
+ * would come first and let a caller put a table of his own before ours. What a function may do is
+ * for its caller's rights to say, so nothing is left to PUBLIC; ledger_grant opens the doors. */
 #include "base/mem.h"
 #include "ledger/call.h"
 #include "ledger/schema.h"
@@ -16,15 +20,16 @@ static const struct migration {
 
 /* Whatever was applied, what is called is today's. A view whose columns change is dropped by a
  * migration. */
-static const char *const programs[] = { schema_words,     schema_partitions,
-                                        schema_ends,      schema_operate,
-                                        schema_catalogue, "SELECT make_partitions();\n" };
+static const char *const programs[] = {
+    schema_words,     schema_partitions, schema_ends, schema_access,  schema_operate,
+    schema_catalogue, schema_check,      schema_door, schema_figures, "SELECT make_partitions();\n"
+};
 
 static void on_migrated(void *arg, const struct pg_answer *answer);
 static void version_found(struct call *call, const struct pg_answer *answer);
 static void add_script(struct buf *script, const char *namespace);
 static void add_migration(struct buf *script, const struct migration *migration);
-static void add_programs(struct buf *script);
+static void add_programs(struct buf *script, const char *quoted);
 static void add_quoted(struct buf *out, const char *text, char quote);
 
 /* clang-format off */
@@ -37,6 +42,9 @@ static const struct pg_statement PRESENT = {
 };
 static const struct pg_statement VERSION = {
     "schema_version", "SELECT coalesce(max(version), 0)::int8 FROM schema_version"
+};
+static const struct pg_statement GRANT = {
+    "grant", "SELECT grant_door($1, $2)::int4::int8"
 };
 /* clang-format on */
 
@@ -78,6 +86,15 @@ static void version_found(struct call *call, const struct pg_answer *answer)
     call_free(call);
 }
 
+void ledger_grant(struct ledger *ledger, const char *door, const char *role, ledger_done_fn *done,
+                  void *arg)
+{
+    struct call *call = call_plain(ledger, done, arg);
+    pg_text(&call->params, door);
+    pg_text(&call->params, role);
+    call_send(call, &GRANT);
+}
+
 static void add_script(struct buf *script, const char *namespace)
 {
     struct buf quoted = BUF_EMPTY;  /* an identifier */
@@ -88,7 +105,7 @@ static void add_script(struct buf *script, const char *namespace)
              "DO $ctutor$ BEGIN\n"
              "PERFORM pg_advisory_xact_lock(hashtextextended(%s || ' schema', 0));\n"
              "IF to_regnamespace(%s) IS NULL THEN CREATE SCHEMA %s; END IF;\n"
-             "PERFORM set_config('search_path', %s, true);\n"
+             "PERFORM set_config('search_path', %s || ', pg_temp', true);\n"
              "PERFORM set_config('ctutor.applied', '0', false);\n"
              "IF to_regclass('schema_version') IS NULL THEN\n"
              "  CREATE TABLE schema_version (version integer PRIMARY KEY,\n"
@@ -96,7 +113,7 @@ static void add_script(struct buf *script, const char *namespace)
              "END IF;\n",
              buf_text(&literal), buf_text(&literal), buf_text(&quoted), buf_text(&literal));
     for (size_t i = 0; i < COUNT_OF(migrations); i++) add_migration(script, &migrations[i]);
-    add_programs(script);
+    add_programs(script, buf_text(&quoted));
     buf_add_text(script, "END $ctutor$;");
     buf_close(&quoted);
     buf_close(&literal);
@@ -118,12 +135,16 @@ static void add_migration(struct buf *script, const struct migration *migration)
              migration->version);
 }
 
-static void add_programs(struct buf *script)
+static void add_programs(struct buf *script, const char *quoted)
 {
     buf_add_text(script, "IF current_setting('ctutor.applied') <> '0' THEN\n"
                          "EXECUTE $programs$\n");
     for (size_t i = 0; i < COUNT_OF(programs); i++) buf_add_text(script, programs[i]);
-    buf_add_text(script, "$programs$;\nEND IF;\n");
+    buf_addf(script,
+             "$programs$;\n"
+             "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA %s FROM PUBLIC;\n"
+             "END IF;\n",
+             quoted);
 }
 
 static void add_quoted(struct buf *out, const char *text, char quote)

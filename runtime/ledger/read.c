@@ -38,13 +38,15 @@ static const struct pg_statement LOGS = {
 static const struct pg_statement QUEUES = { "queues", "SELECT queues_json()::text" };
 static const struct pg_statement WORKERS = { "workers", "SELECT workers_json()::text" };
 
-/* Parameters: statuses name queue worker tags since until limit offset. A caller's id may be made
- * a week before its submission or a day after. */
+/* Parameters: statuses name queue worker tags since until limit offset only_like only_by. A caller's
+ * id may be made a week before its submission or a day after. */
 #define MOMENT(us) "('epoch'::timestamptz + " us " * interval '1 microsecond')"
 #define MATCHES                                                                                    \
     " ($2::text IS NULL OR t.name = $2) AND ($3::text IS NULL OR t.queue = $3)"                    \
     " AND ($4::text IS NULL OR x.worker = $4)"                                                     \
     " AND (cardinality($5::text[]) = 0 OR t.tags @> $5)"                                           \
+    " AND ($10::text IS NULL OR t.name LIKE $10)"                                                  \
+    " AND ($11::text IS NULL OR t.created_by = $11)"                                               \
     " AND ($6 = 0 OR t.created_at >= " MOMENT("$6") ")"                                            \
     " AND ($7 = 0 OR t.created_at < " MOMENT("$7") ")"                                             \
     " AND t.id >= CASE WHEN $6 > 0 THEN id_bound(" MOMENT("$6") " - interval '8 days')"            \
@@ -160,6 +162,8 @@ static void put_filter(struct pg_params *params, const struct task_filter *filte
     pg_int8(params, filter->until_us);
     pg_int8(params, filter->limit);
     pg_int8(params, filter->offset);
+    pg_text(params, filter->only_like);
+    pg_text(params, filter->only_by);
 }
 
 static bool wants_success(const struct task_filter *filter)

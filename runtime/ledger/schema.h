@@ -1,8 +1,9 @@
 /* schema.h (private to this folder): the SQL of the schema. Tables change by numbered migrations;
  * functions and views are made anew behind each of them, so their texts are those of today.
  *
- * A function with LANGUAGE plpgsql is bound to the schema by SET search_path FROM CURRENT, a view
- * or a SQL function by being parsed when it is made: the same text serves every namespace. */
+ * A function with LANGUAGE plpgsql is bound to the schema by SET search_path FROM CURRENT (or is
+ * called by such a one only), a view or a SQL function by being parsed when it is made: the same
+ * text serves every namespace. */
 #pragma once
 
 /* Names that run in processes of their own: their entry says so, or the version that is published
@@ -23,5 +24,9 @@ extern const char schema_second[];
 extern const char schema_words[];
 extern const char schema_partitions[];
 extern const char schema_ends[];
+extern const char schema_access[];
 extern const char schema_operate[];
 extern const char schema_catalogue[];
+extern const char schema_check[];
+extern const char schema_door[];
+extern const char schema_figures[];

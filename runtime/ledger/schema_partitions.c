@@ -63,11 +63,15 @@ const char schema_partitions[] =
     "  partitions := 0;\n"
     "  SELECT * INTO week FROM prunable_weeks(cutoff) LIMIT 1;\n"
     "  IF NOT FOUND THEN RETURN; END IF;\n"
+    "  PERFORM FROM figures_mark FOR SHARE;\n" /* first, as roll_figures does */
     "  EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', 'tasks_' || week.suffix);\n"
     "  IF NOT EXISTS (SELECT FROM prunable_weeks(cutoff) w WHERE w.suffix = week.suffix) THEN\n"
     "    RETURN;\n"
     "  END IF;\n"
     "  EXECUTE format('SELECT count(*) FROM %I', 'tasks_' || week.suffix) INTO tasks;\n"
+    "  PERFORM count_ahead(ARRAY(SELECT o.id FROM outcomes o\n"
+    "    WHERE o.id >= week.low AND o.id < week.high\n"
+    "      AND o.finished_at >= (SELECT m.until FROM figures_mark m)));\n"
     "  DELETE FROM hooks_owed h WHERE h.id >= week.low AND h.id < week.high;\n"
     "  PERFORM set_config('lock_timeout', '200ms', true);\n"
     "  LOCK TABLE ONLY tasks, ONLY outcomes, ONLY attempts, ONLY logs\n"
@@ -106,6 +110,7 @@ const char schema_partitions[] =
     "  ids := ARRAY(SELECT t.id FROM tasks t WHERE t.id = ANY (ids) ORDER BY t.id FOR UPDATE);\n"
     "  ids := ARRAY(SELECT i.id FROM unnest(ids) i (id)\n"
     "        WHERE NOT EXISTS (SELECT FROM active a WHERE a.id = i.id));\n"
+    "  PERFORM count_ahead(ids);\n"
     "  tasks := forget_tasks(ids);\n"
     "END $$;\n"
     /* What nobody asks for any more. */
@@ -116,4 +121,9 @@ const char schema_partitions[] =
     "  WHERE NOT EXISTS (SELECT FROM workers w WHERE w.incarnation = e.supervisor\n"
     "           AND w.state = 'alive') AND e.at < now() - interval '1 day';\n"
     "  DELETE FROM controls c WHERE c.created_at < now() - interval '1 day';\n"
+    "  DELETE FROM tokens t WHERE t.session AND t.expires_at < now() - interval '1 day';\n"
+    "  DELETE FROM operations o WHERE o.at < now() - interval '1 year';\n"
+    "  DELETE FROM figures f WHERE f.minute > '-infinity' AND f.minute < now() - interval '8 days';\n"
+    "  DELETE FROM depths d WHERE d.minute < now() - interval '8 days';\n"
+    "  DELETE FROM idempotency k WHERE k.created_at < now() - interval '1 day';\n"
     "END;\n";

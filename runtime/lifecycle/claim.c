@@ -51,6 +51,8 @@ struct claimer {
     int64_t asked_us; /* when the claim in flight went out */
     int unanswered;   /* claims in a row, each on a new connection */
     bool complained;
+    int64_t ok_us; /* when a claim was answered, or none was wanted */
+    double claim_mean, claim_trip_us, start_trip_us;
 };
 
 struct claim_call {
@@ -63,6 +65,7 @@ struct start_flight {
     size_t count;
     struct held_hint **hints;
     struct timer repeat;
+    int64_t sent_us;
     uint64_t kin; /* as of the statement: a reload may come before its answer */
     bool unknown; /* it may have committed: from now on only an answer ends it */
 };
@@ -71,6 +74,7 @@ static void hold(struct claimer *claimer, const struct claimed_hint *claimed);
 static void on_poll(struct timer *timer);
 static void on_wake(struct defer *defer);
 static void on_hints(void *arg, const struct broker_claimed *claimed, const struct err *err);
+static void note_answer(struct claimer *claimer, size_t count);
 static void claim_failed(struct claimer *claimer, const struct err *err);
 static void claim_unanswered(struct claimer *claimer);
 static void flush_starts(struct batch *batch, struct list *items, size_t count);
@@ -99,6 +103,7 @@ struct claimer *claimer_new(struct loop *loop, struct broker *broker, struct led
     claimer->owner = *owner;
     batch_init(&claimer->starts, loop, START_BATCH, 1, flush_starts);
     loop_defer_init(&claimer->wake, on_wake);
+    claimer->ok_us = clock_boot_us();
     timer_init(loop, &claimer->poll, on_poll);
     timer_start(&claimer->poll, POLL_US);
     return claimer;
@@ -209,10 +214,12 @@ static void on_wake(struct defer *defer)
     claimer->woken = claimer->asked > 0;
     if (claimer->stopped || claimer->asked) return;
     if (!claimer->carried_count && !claimer->held) claimer->owner.idle(claimer->owner.arg);
-    if (!claimer->carried_count) return;
     if (!broker_is_up(claimer->broker) || !ledger_is_up(claimer->ledger)) return;
     int32_t room = claimer->owner.free_slots(claimer->owner.arg) - claimer->held;
-    if (room <= 0) return;
+    if (!claimer->carried_count || room <= 0) {
+        claimer->ok_us = clock_boot_us(); /* none is wanted */
+        return;
+    }
     struct ident token = ident_random();
     struct broker_claim claim = { .incarnation = &claimer->incarnation,
                                   .token = &token,
@@ -238,8 +245,7 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
         claim_failed(claimer, err);
         return; /* the poll, or the connection's return, asks again */
     }
-    claimer->unanswered = 0;
-    claimer->complained = false;
+    note_answer(claimer, claimed->count);
     if (strcmp(claimer->epoch, claimed->epoch) != 0) {
         snprintf(claimer->epoch, sizeof claimer->epoch, "%s", claimed->epoch);
         claimer->owner.epoch(claimer->owner.arg, claimer->epoch);
@@ -253,6 +259,15 @@ static void on_hints(void *arg, const struct broker_claimed *claimed, const stru
     } else if (!claimed->count && !claimer->held) {
         claimer->owner.idle(claimer->owner.arg);
     }
+}
+
+static void note_answer(struct claimer *claimer, size_t count)
+{
+    claimer->unanswered = 0;
+    claimer->complained = false;
+    claimer->ok_us = clock_boot_us();
+    mean_add(&claimer->claim_trip_us, (double)(claimer->ok_us - claimer->asked_us));
+    if (count) mean_add(&claimer->claim_mean, (double)count);
 }
 
 static void hold(struct claimer *claimer, const struct claimed_hint *claimed)
@@ -314,6 +329,7 @@ static void flight_send(struct start_flight *flight)
     struct claimer *claimer = flight->claimer;
     struct start_request *requests = xcalloc(flight->count, sizeof *requests);
     flight->kin = claimer->kin;
+    flight->sent_us = clock_boot_us();
     for (size_t i = 0; i < flight->count; i++) {
         requests[i] = (struct start_request){ flight->hints[i]->id, flight->hints[i]->starts,
                                               flight->hints[i]->claim };
@@ -330,6 +346,7 @@ static void on_started(void *arg, const struct started *started, size_t count, b
     struct claimer *claimer = flight->claimer;
     (void)count;
     flight->unknown = flight->unknown || unknown;
+    if (!err) mean_add(&claimer->start_trip_us, (double)(clock_boot_us() - flight->sent_us));
     if (err && err->code == ERR_CANCELLED) {
         flight_end(flight);
     } else if (err && (flight->unknown || err->code == ERR_STORE || err->code == ERR_RETRY)) {
@@ -422,4 +439,14 @@ static void on_settled(void *arg, const struct err *err)
     claimer->settling--;
     if (claimer->stopped && claimer_is_quiet(claimer) && claimer->owner.quiet)
         claimer->owner.quiet(claimer->owner.arg);
+}
+
+struct claim_figures claimer_figures(const struct claimer *claimer)
+{
+    int64_t late_us = claimer->stopped ? 0 : clock_boot_us() - claimer->ok_us;
+    return (struct claim_figures){ .ok_age = (double)late_us / 1e6,
+                                   .claim_batch = claimer->claim_mean,
+                                   .claim_trip = claimer->claim_trip_us / 1e6,
+                                   .start_batch = claimer->starts.mean,
+                                   .start_trip = claimer->start_trip_us / 1e6 };
 }

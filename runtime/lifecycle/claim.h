@@ -51,3 +51,10 @@ void claimer_stop(
 /* Claims of starts without an answer so far; how many. out may be NULL. */
 size_t claimer_starting(const struct claimer *claimer, struct ident *out);
 bool claimer_is_quiet(const struct claimer *claimer); /* no claim, start or settle in flight */
+/* How it goes, lately: sizes of batches, seconds. */
+struct claim_figures {
+    double ok_age;                  /* since a claim was answered, or none was wanted */
+    double claim_batch, claim_trip; /* hints of a claim, round trip to Redis */
+    double start_batch, start_trip; /* tasks of a start, round trip to Postgres */
+};
+struct claim_figures claimer_figures(const struct claimer *claimer);

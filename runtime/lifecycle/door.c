@@ -38,7 +38,8 @@ static const json_t *field_of(const struct door *door, const char *field);
 static bool sum_up(const struct door *door, struct err *err);
 
 bool door_check(const struct catalogue_entry *entry, const json_t *body, int64_t max_params,
-                struct submission_box **out, struct door_errors *errors, struct err *err)
+                const char *created_by, struct submission_box **out, struct door_errors *errors,
+                struct err *err)
 {
     struct door door = { .entry = entry, .body = body, .max_params = max_params, .errors = errors };
     *out = NULL;
@@ -46,6 +47,7 @@ bool door_check(const struct catalogue_entry *entry, const json_t *body, int64_t
     door.box = xcalloc(1, sizeof *door.box);
     door.box->submission.name = keep(&door, xstrdup(entry->name));
     door.box->submission.schema_hash = keep(&door, xstrdup(entry->schema_hash));
+    if (created_by) door.box->submission.created_by = keep(&door, xstrdup(created_by));
     door.box->submission.max_losses = entry->max_losses;
     check_fields(&door);
     check_parameters(&door);

@@ -49,6 +49,8 @@ void submission_box_set_idempotency(struct submission_box *box, const char *key,
 void submission_box_free(struct submission_box *box);
 
 /* max_params: bytes of JSON. false: errors holds at least one; err (may be NULL) sums them up in
- * one line: ERR_TOO_LARGE when the parameters are over their limit, else ERR_INPUT. gives *out */
+ * one line: ERR_TOO_LARGE when the parameters are over their limit, else ERR_INPUT. created_by: who
+ * submits, or NULL. gives *out */
 MUSTUSE bool door_check(const struct catalogue_entry *entry, const json_t *body, int64_t max_params,
-                        struct submission_box **out, struct door_errors *errors, struct err *err);
+                        const char *created_by, struct submission_box **out,
+                        struct door_errors *errors, struct err *err);

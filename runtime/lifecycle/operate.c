@@ -21,14 +21,14 @@ static void on_ledger(void *arg, const char *json, size_t len, const struct ledg
 static void announce_cancels(struct operate_call *call, const char *json, size_t len);
 
 void operate(struct ledger *ledger, struct broker *broker, enum operation operation,
-             const struct ident *ids, size_t count, operate_fn *done, void *arg)
+             const struct ident *ids, size_t count, const char *actor, operate_fn *done, void *arg)
 {
     struct operate_call *call = xcalloc(1, sizeof *call);
     *call = (struct operate_call){ broker, operation, done, arg };
     switch (operation) {
-    case OPERATE_CANCEL: ledger_cancel(ledger, ids, count, on_ledger, call); break;
-    case OPERATE_RETRY: ledger_retry(ledger, ids, count, on_ledger, call); break;
-    case OPERATE_DELETE: ledger_delete(ledger, ids, count, on_ledger, call); break;
+    case OPERATE_CANCEL: ledger_cancel(ledger, ids, count, actor, on_ledger, call); break;
+    case OPERATE_RETRY: ledger_retry(ledger, ids, count, actor, on_ledger, call); break;
+    case OPERATE_DELETE: ledger_delete(ledger, ids, count, actor, on_ledger, call); break;
     }
 }
 

@@ -6,7 +6,7 @@
 
 enum operation { OPERATE_CANCEL, OPERATE_RETRY, OPERATE_DELETE };
 /* Answer: JSON array of {"task_id","status","task_status","message"}, in order. broker may be NULL
- * or down: the keeper makes up for it. */
+ * or down: the keeper makes up for it. actor: who is noted to have done it. */
 typedef void operate_fn(void *arg, const char *json, size_t len, const struct err *err);
 void operate(struct ledger *ledger, struct broker *broker, enum operation operation,
-             const struct ident *ids, size_t count, operate_fn *done, void *arg);
+             const struct ident *ids, size_t count, const char *actor, operate_fn *done, void *arg);

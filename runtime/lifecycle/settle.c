@@ -121,6 +121,8 @@ size_t settler_pending_bytes(const struct settler *settler) { return settler->pe
 
 int64_t settler_fenced(const struct settler *settler) { return settler->fenced; }
 
+double settler_batch(const struct settler *settler) { return settler->batch.mean; }
+
 static void flush(struct batch *batch, struct list *items, size_t count)
 {
     struct flight *flight = flight_new(container_of(batch, struct settler, batch), count);

@@ -26,3 +26,4 @@ void settle(struct settler *settler, const struct finish *finish, int32_t attemp
 size_t settler_pending(const struct settler *settler);       /* items not yet committed */
 size_t settler_pending_bytes(const struct settler *settler); /* memory they hold */
 int64_t settler_fenced(const struct settler *settler); /* finishes that came too late, counted */
+double settler_batch(const struct settler *settler);   /* items of a finish, lately */

@@ -84,5 +84,11 @@ static size_t take_items(struct batch *batch, struct list *out)
             list_push_back(out, list_pop_front(&batch->waiting));
     }
     batch->waiting_count -= count;
+    mean_add(&batch->mean, (double)count);
     return count;
+}
+
+void mean_add(double *mean, double value)
+{
+    *mean = *mean > 0 ? *mean + (value - *mean) / 8 : value;
 }

@@ -15,6 +15,7 @@ struct batch {
     size_t max_items;     /* of one flush */
     unsigned flights;     /* now */
     unsigned max_flights; /* 1, or 2 to overlap the network with the store */
+    double mean;          /* items of a flight, lately */
     /* Takes `items` (a list head holding `count` nodes, moved out of the batch before the call
      * returns), at least one; what is too much for one flight goes back by batch_put_back. Calls
      * batch_flight_done once, later. */
@@ -23,6 +24,9 @@ struct batch {
     struct defer defer;
     bool held; /* batch_hold */
 };
+
+/* Moves a mean towards what came: it forgets after some ten. */
+void mean_add(double *mean, double value);
 
 void batch_init(struct batch *batch, struct loop *loop, size_t max_items, unsigned max_flights,
                 void (*flush)(struct batch *, struct list *, size_t));

@@ -328,8 +328,9 @@ void definition_close(struct task_definition *definition)
 
 void definition_write(const struct task_definition *definition, struct jsonw *w)
 {
-    struct buf secrets = BUF_EMPTY;
+    struct buf secrets = BUF_EMPTY, patterns = BUF_EMPTY;
     params_secret_names(definition->compiled, &secrets);
+    params_patterns(definition->compiled, &patterns);
     jsonw_object(w);
     jsonw_key_text(w, "name", definition->name);
     jsonw_key_text(w, "file", definition->file);
@@ -349,11 +350,14 @@ void definition_write(const struct task_definition *definition, struct jsonw *w)
     jsonw_key_text(w, "schema_hash", definition->schema_hash);
     jsonw_key(w, "secrets");
     jsonw_raw(w, secrets.data, secrets.len);
+    jsonw_key(w, "patterns");
+    jsonw_raw(w, patterns.data, patterns.len);
     jsonw_key_text(w, "version", definition->version);
     jsonw_key(w, "hooks");
     write_hooks(definition->shown.hooks, w);
     jsonw_object_end(w);
     buf_close(&secrets);
+    buf_close(&patterns);
 }
 
 static void write_retry(const struct retry_policy *retry, struct jsonw *w)

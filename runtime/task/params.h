@@ -62,6 +62,9 @@ json_t *params_with_defaults(const struct params_schema *schema, const json_t *p
 /* Names of the top-level parameters that are secret or hold something secret, as a JSON array text,
  * for the ledger's view. */
 void params_secret_names(const struct params_schema *schema, struct buf *out);
+/* The patterns of the schema as POSIX writes them, for the ledger's own checks: a JSON object
+ * {pattern: {"posix": text, "longest": bytes that it may be matched against}}. */
+void params_patterns(const struct params_schema *schema, struct buf *out);
 /* Writes JSON with sorted keys and the shortest numbers: equal values give equal text. Depth is
  * that of the value (params_is_storable bounds it). */
 void params_write(struct buf *out, const json_t *value);

@@ -5,10 +5,12 @@
  * stops at line ends, specials inside brackets become [.x.]) and refuses what it cannot do: looking
  * around, back-references, lazy repeats, word boundaries, named groups. What remains is matched by
  * an automaton. `^.*` before it makes one pass from the start do, where the C library would start
- * anew at every character. Its automaton may still grow with the text, a state for each character,
- * where many choices follow each other ("x.{100}$"); then only short texts are matched, so that no
- * text of a user takes long or all memory. Compiling and matching run in the
- * locale C.UTF-8, where a dot is one character, not one byte. */
+ * anew at every character; but not before a `^` of the author's, which would hold behind any line
+ * end that `.*` has passed (glibc 2.36). One that begins the pattern makes one pass do, too; with
+ * others only short texts are matched. The automaton may still grow with the text, a state for each
+ * character, where many choices follow each other ("x.{100}$"); then only short texts are matched,
+ * so that no text of a user takes long or all memory. Compiling and matching run in the locale
+ * C.UTF-8, where a dot is one character, not one byte. */
 #include <ctype.h>
 #include <locale.h>
 #include <pthread.h>
@@ -32,7 +34,14 @@ struct params_pattern {
     regex_t regex;
     size_t longest; /* text, in bytes */
     char *text;     /* as the author wrote it */
+    char *posix;    /* the same as the C library reads it, not anchored */
 };
+
+/* What JavaScript takes for a space, spelled out: what [:space:] is differs from engine to engine.
+ */
+#define SPACES                                                                                     \
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"          \
+    "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 /* Of a piece of the pattern, with each count multiplied out. */
 struct weight {
@@ -48,6 +57,8 @@ struct rewrite {
     struct weight sums[PATTERN_MAX + 1]; /* of each open group so far; 0: the whole */
     struct weight last;                  /* of what a repeat would apply to */
     bool may_repeat;                     /* something stands before that `*` could apply to */
+    bool has_start;                      /* a ^ */
+    bool starts_loosely;                 /* not all of it stands behind one first ^ */
     struct err *err;
 };
 
@@ -69,7 +80,7 @@ static bool rewrite_repeat(struct rewrite *r);
 static bool rewrite_counts(struct rewrite *r);
 static bool read_count(const char **at, long *count);
 static void add_weight(struct rewrite *r, long elements, long choices);
-static size_t longest_text(const struct weight *whole);
+static size_t longest_text(const struct rewrite *r);
 static bool rewrite_escape(struct rewrite *r);
 static bool rewrite_bracket(struct rewrite *r);
 static bool rewrite_bracket_item(struct rewrite *r);
@@ -87,20 +98,22 @@ static bool refuse(struct rewrite *r, const char *why);
 bool params_pattern_compile(const char *text, struct params_pattern **out, struct err *err)
 {
     *out = NULL;
-    struct rewrite r = { .at = text, .err = err };
-    buf_add_text(&r.out, "^.*(");
+    struct rewrite r = { .at = text, .err = err, .starts_loosely = text[0] != '^' };
     bool ok = strlen(text) <= PATTERN_MAX || refuse(&r, "longer than 1000 bytes");
     while (ok && *r.at) ok = rewrite_next(&r);
     if (ok && r.sums[0].elements > SIZE_MOST)
         ok = refuse(&r, "its counts multiply to more than 10000");
     if (ok && r.open_groups > 0) ok = refuse(&r, "a '(' is never closed");
-    buf_add_char(&r.out, ')');
+    char *posix = buf_take(&r.out);
+    char *searched = r.has_start ? xstrdup(posix) : xasprintf("^.*(%s)", posix);
     regex_t regex;
-    if (ok && compile_regex(buf_text(&r.out), &regex, err)) {
+    if (ok && compile_regex(searched, &regex, err)) {
         *out = xmalloc(sizeof **out);
-        **out = (struct params_pattern){ regex, longest_text(&r.sums[0]), xstrdup(text) };
+        **out = (struct params_pattern){ regex, longest_text(&r), xstrdup(text), posix };
+    } else {
+        free(posix);
     }
-    buf_close(&r.out);
+    free(searched);
     return *out || err_wrap(err, "pattern '%.100s'", text);
 }
 
@@ -109,12 +122,15 @@ void params_pattern_free(struct params_pattern *pattern)
     if (!pattern) return;
     regfree(&pattern->regex);
     free(pattern->text);
+    free(pattern->posix);
     free(pattern);
 }
 
 size_t params_pattern_longest(const struct params_pattern *pattern) { return pattern->longest; }
 
 const char *params_pattern_text(const struct params_pattern *pattern) { return pattern->text; }
+
+const char *params_pattern_posix(const struct params_pattern *pattern) { return pattern->posix; }
 
 bool params_pattern_matches(const struct params_pattern *pattern, const char *text, size_t len)
 {
@@ -158,6 +174,8 @@ static bool rewrite_next(struct rewrite *r)
     }
     r->may_repeat = !strchr("|^$", *r->at);
     bool is_set = *r->at == '.', is_either = *r->at == '|';
+    if (*r->at == '^') r->has_start = true;
+    if (is_either && r->open_groups == 0) r->starts_loosely = true;
     add_weight(r, r->may_repeat, is_set || is_either);
     r->at++;
     return true;
@@ -246,9 +264,12 @@ static void add_weight(struct rewrite *r, long elements, long choices)
 }
 
 /* A state takes some 100 bytes for each element; finding one among many takes time, too. */
-static size_t longest_text(const struct weight *whole)
+static size_t longest_text(const struct rewrite *r)
 {
-    if (whole->choices <= CHOICES_FREE) return SIZE_MAX;
+    const struct weight *whole = &r->sums[0];
+    if (whole->choices <= CHOICES_FREE) {
+        return r->has_start && r->starts_loosely ? TEXT_MOST : SIZE_MAX;
+    }
     size_t by_memory = STATES_MOST / (size_t)(whole->elements + 1);
     return by_memory < TEXT_MOST ? by_memory : TEXT_MOST;
 }
@@ -358,7 +379,7 @@ static bool read_escape(struct rewrite *r, struct atom *atom)
     if (c == 'u' || c == 'x') return read_hex_escape(r, atom);
     if (c == 'd' || c == 'D') atom->set = "0-9";
     if (c == 'w' || c == 'W') atom->set = "A-Za-z0-9_";
-    if (c == 's' || c == 'S') atom->set = "[:space:]";
+    if (c == 's' || c == 'S') atom->set = SPACES;
     for (size_t i = 0; i < COUNT_OF(controls); i++) {
         if (c == controls[i][0]) atom->bytes[0] = controls[i][1];
     }

@@ -84,6 +84,7 @@ void params_pattern_free(struct params_pattern *pattern);
 size_t params_pattern_longest(const struct params_pattern *pattern);
 bool params_pattern_matches(const struct params_pattern *pattern, const char *text, size_t len);
 const char *params_pattern_text(const struct params_pattern *pattern);
+const char *params_pattern_posix(const struct params_pattern *pattern);
 
 /* params_format.c */
 struct params_format {

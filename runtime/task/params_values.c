@@ -1,5 +1,7 @@
 /* params_values.c: copies of parameters as their schema wants them seen: masked for people, filled
  * with defaults for the task. */
+#include <stdint.h>
+
 #include "base/jsonw.h"
 #include "task/params_schema.h"
 
@@ -10,6 +12,7 @@ static json_t *masked_copy(const struct params_schema *schema, json_t *value);
 static void fill_object(const struct params_schema *schema, json_t *object);
 static void fill_inside(const struct params_schema *schema, json_t *value);
 static void drop_not_given(const struct params_schema *schema, json_t *params);
+static void collect_patterns(const struct params_schema *schema, json_t *patterns);
 
 json_t *params_masked(const struct params_schema *schema, const json_t *params)
 {
@@ -94,4 +97,29 @@ void params_secret_names(const struct params_schema *schema, struct buf *out)
         if (property->schema->holds_secret) jsonw_text(&w, property->name);
     }
     jsonw_array_end(&w);
+}
+
+void params_patterns(const struct params_schema *schema, struct buf *out)
+{
+    json_t *patterns = json_object();
+    collect_patterns(schema, patterns);
+    params_write(out, patterns);
+    json_decref(patterns);
+}
+
+static void collect_patterns(const struct params_schema *schema, json_t *patterns)
+{
+    const struct params_pattern *pattern = schema->pattern;
+    if (pattern) {
+        size_t longest = params_pattern_longest(pattern);
+        json_int_t bytes = longest < INT32_MAX ? (json_int_t)longest : INT32_MAX;
+        json_t *known =
+            json_pack("{s:s, s:I}", "posix", params_pattern_posix(pattern), "longest", bytes);
+        json_object_set_new(patterns, params_pattern_text(pattern), known);
+    }
+    if (schema->items) collect_patterns(schema->items, patterns);
+    if (schema->additional) collect_patterns(schema->additional, patterns);
+    for (size_t i = 0; i < schema->property_count; i++) {
+        collect_patterns(schema->properties[i].schema, patterns);
+    }
 }

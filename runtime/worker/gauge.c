@@ -16,6 +16,8 @@
 static void on_tick(struct timer *timer);
 static void note_lag(struct runner *runner, int64_t now_us);
 static void drain_if_full(struct runner *runner);
+static void add_batches(struct jsonw *json, const struct runner *runner);
+static void add_number(struct jsonw *json, const char *key, double value);
 
 void gauge_start(struct runner *runner)
 {
@@ -83,7 +85,27 @@ void gauge_tell(struct runner *runner)
     jsonw_key(&json, "loop_lag");
     jsonw_number(&json, (double)(runner->lag_us / 1000) / 1000);
     jsonw_key_int(&json, "fenced", settler_fenced(runner->settler));
+    jsonw_key_int(&json, "children", (int64_t)proc_live_count());
+    add_batches(&json, runner);
     jsonw_object_end(&json);
     channel_send(&runner->channel, MESSAGE_STATS, text.data, text.len);
     buf_close(&text);
+}
+
+static void add_batches(struct jsonw *json, const struct runner *runner)
+{
+    struct claim_figures figures = claimer_figures(runner->claimer);
+    add_number(json, "last_claim_ok_age", figures.ok_age);
+    add_number(json, "claim_batch", figures.claim_batch);
+    add_number(json, "start_batch", figures.start_batch);
+    add_number(json, "finish_batch", settler_batch(runner->settler));
+    add_number(json, "redis_trip", figures.claim_trip);
+    add_number(json, "postgres_trip", figures.start_trip);
+}
+
+/* To the tenth of a millisecond. */
+static void add_number(struct jsonw *json, const char *key, double value)
+{
+    jsonw_key(json, key);
+    jsonw_number(json, (double)(int64_t)(value * 1e4 + 0.5) / 1e4);
 }

@@ -75,12 +75,16 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
                                   .connected = supervisor_store_up,
                                   .wake = supervisor_isolated_news,
                                   .keeper = supervisor_keeper_news };
-    struct ledger_hooks control = { .arg = supervisor, .control = supervisor_control };
+    struct ledger_hooks news = { .arg = supervisor,
+                                 .connected = supervisor_keeper_back,
+                                 .control = supervisor_control,
+                                 .submitted = supervisor_keeper_news };
     struct keeper_options options = {
         .me = supervisor->incarnation,
         .lease_us = config_duration_us(supervisor->config, SET_LEASE),
         .unknown_grace_us = config_duration_us(supervisor->config, SET_UNKNOWN_GRACE),
         .max_waiting = config_int(supervisor->config, SET_MAX_WAITING),
+        .max_params = config_int(supervisor->config, SET_MAX_PARAMS),
         .result_ttl_us = config_duration_us(supervisor->config, SET_RESULT_TTL),
         .arg = supervisor,
         .reconciled = supervisor_reconciled,
@@ -90,7 +94,7 @@ static bool open_stores(struct supervisor *supervisor, struct err *err)
     broker_listen(supervisor->broker,
                   BROKER_KEEPER | (supervisor->isolated.slots ? BROKER_WAKE_ISOLATED : 0u));
     supervisor->ledger =
-        ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run supervisor", &control);
+        ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run supervisor", &news);
     supervisor->keeper_ledger =
         ledger_new(&supervisor->loop, postgres, namespace, "ctutor-run keeper", NULL);
     supervisor->keeper_options = options;

@@ -119,6 +119,9 @@ void supervisor_keeper_news(void *arg, int64_t run_at_us)
     if (supervisor->keeper) keeper_wake(supervisor->keeper, run_at_us);
 }
 
+/* What was submitted meanwhile told nobody. */
+void supervisor_keeper_back(void *arg) { supervisor_keeper_news(arg, 0); }
+
 void supervisor_reconciled(void *arg)
 {
     struct supervisor *supervisor = arg;

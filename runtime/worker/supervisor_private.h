@@ -156,6 +156,7 @@ MUSTUSE bool supervisor_prepare(struct supervisor *supervisor,
 /* supervisor.c */
 void supervisor_control(void *arg);
 void supervisor_keeper_news(void *arg, int64_t run_at_us);
+void supervisor_keeper_back(void *arg); /* its connection to Postgres */
 void supervisor_reconciled(void *arg);
 void supervisor_store_up(void *arg);
 void supervisor_isolated_news(void *arg, const char *queue);

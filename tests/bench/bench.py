@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures ctutor-run on private servers with default durability (fsync on, synchronous_commit on).
 
-  bench.py [--runs N] [sleep|latency|drain|submit|idle ...]      default: all, 3 runs each
+  bench.py [--runs N] [sleep|latency|drain|submit|rest|idle ...]      default: all, 3 runs each
 
 Prints one line a measurement: name, median, range. Each run starts from an empty ledger and a checkpoint.
 """
@@ -9,6 +9,7 @@ import json, os, re, shutil, statistics, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.environ.get("CTUTOR_RUN") or os.path.join(HERE, "..", "..", "build", "ctutor-run")
+LOAD = os.environ.get("BENCH_LOAD") or os.path.join(os.path.dirname(PROGRAM), "bench_load")
 PAYLOAD = {"message": "hello", "count": 1, "pad": "x" * 57}  # 100 bytes of JSON
 
 
@@ -156,6 +157,29 @@ def bench_latency(servers):
     return took[len(took) // 2]
 
 
+def bench_rest(servers):
+    """POST /api/tasks/submit by 64 connections: durable submits a second; each waits for its answer before it asks again"""
+    with open(servers.dir + "/serve.log", "w") as log:
+        serve = subprocess.Popen([PROGRAM, "serve", "--listen", "127.0.0.1:0"], env={**servers.env, "CTUTOR_LOG": "info"}, cwd=servers.dir, stderr=log)
+    port = lambda: re.search(r"serving http://\S+:(\d+)", open(servers.dir + "/serve.log").read())
+    servers.until(port)
+    load = lambda what, *request: print_load(what, subprocess.run([LOAD, port()[1], *request], check=True, capture_output=True, text=True).stdout)
+    body = json.dumps({"task_name": "bench_noop", "parameters": PAYLOAD})
+    found = load("submit", "64", "5", "POST", "/api/tasks/submit", body)
+    task = servers.psql("select id from ctutor.tasks limit 1")
+    load("one task", "64", "2", "GET", "/api/tasks/" + task)
+    servers.run("cancel", task)
+    load("its result", "64", "2", "GET", f"/api/tasks/{task}/result")
+    stop(serve)
+    return found
+
+
+def print_load(what, line):
+    rate, p50, p99, most = line.split()
+    print(f"  {what}: {rate}/s, p50 {p50} ms, p99 {p99} ms, max {most} ms", flush=True)
+    return float(rate)
+
+
 def bench_idle(servers):
     """MiB (PSS) of an idle worker: supervisor and two runners"""
     worker = servers.worker("--processes", "2")
@@ -165,7 +189,7 @@ def bench_idle(servers):
     return used
 
 
-BENCHES = {"sleep": bench_sleep, "latency": bench_latency, "drain": bench_drain, "submit": bench_submit, "idle": bench_idle}
+BENCHES = {"sleep": bench_sleep, "latency": bench_latency, "drain": bench_drain, "submit": bench_submit, "rest": bench_rest, "idle": bench_idle}
 
 
 def main():

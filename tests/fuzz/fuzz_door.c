@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!params_parse((const char *)data, size, "line 1", &body, &err)) {
         require_refusal_at(&err, "line 1: ");
     } else if (json_is_object(body)) {
-        if (door_check(entry, body, LIMIT, &box, &errors, &err))
+        if (door_check(entry, body, LIMIT, NULL, &box, &errors, &err))
             check_let_in(&box->submission);
         else
             check_refused(&errors, &err);

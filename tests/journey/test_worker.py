@@ -413,17 +413,14 @@ class WorkerTest(JourneyTest):
 
     def test_another_schema_is_refused(self):
         version = int(self.place.value("SELECT max(version) FROM schema_version"))
-        others = [(version + 1, "newer")]
-        if version > 1:  # 0 would be no schema at all
-            others.append((version - 1, "ctutor-run migrate"))
-        for other, advice in others:
-            self.place.psql("UPDATE schema_version SET version = %d WHERE version = %d"
-                            % (other, version))
+        newer = ("INSERT INTO schema_version (version) VALUES (%d)" % (version + 1), "DELETE FROM schema_version WHERE version = %d" % (version + 1))
+        older = ("DELETE FROM schema_version WHERE version = %d" % version, "INSERT INTO schema_version (version) VALUES (%d)" % version)
+        for (change, undo), advice in ((newer, "newer"), (older, "ctutor-run migrate")):
+            self.place.psql(change)
             try:
                 self.assertIn(advice, self.refusal())
             finally:
-                self.place.psql("UPDATE schema_version SET version = %d WHERE version = %d"
-                                % (version, other))
+                self.place.psql(undo)
 
     def test_a_directory_others_may_write_is_refused(self):
         os.chmod(self.place.tasks_dir, 0o777)

@@ -87,6 +87,7 @@ static inline void keeper_begin(struct house *house)
                                           house->grace_us ? house->grace_us : 2 * SECOND_US,
                                       .max_waiting =
                                           house->max_waiting ? house->max_waiting : 1000000,
+                                      .max_params = 1000,
                                       .result_ttl_us = -1,
                                       .arg = house,
                                       .reconciled = on_reconciled };

@@ -71,9 +71,10 @@ static void whatever_the_verbs_do_is_right(void **state)
     struct ident failed = insert_named("greet");
     finish = finish_of(failed, started_by(&worker, failed, 0), TASK_FAILURE);
     finish_one(&worker, &finish);
-    AWAIT(ledger_retry(ledger_a, &failed, 1, on_operate, NULL)); /* its second round waits */
+    AWAIT(
+        ledger_retry(ledger_a, &failed, 1, "test", on_operate, NULL)); /* its second round waits */
     struct ident cancelled = insert_named("greet");
-    AWAIT(ledger_cancel(ledger_a, &cancelled, 1, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, &cancelled, 1, "test", on_operate, NULL));
     struct ident culprit = insert_named("greet"), claim = started_by(&other, culprit, 0);
     started_by(&other, insert_named("greet"), 0); /* a bystander */
     struct death death = { .incarnation = other, .culprit_claim = claim, .seen_heartbeat = -1 };
@@ -246,9 +247,9 @@ static void only_what_a_living_worker_would_take_must_have_a_hint(void **state)
     assert_true(ident_equal(&due.id, &id));
     AWAIT(ledger_audit_still_due(ledger_a, &worker, 1, &due, 1, on_hints, NULL));
     assert_int_equal(answer.hint_count, 1);
-    AWAIT(ledger_pause(ledger_a, "default", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", true, "test", on_plain, NULL));
     assert_int_equal(due_of(&worker), 0);
-    AWAIT(ledger_pause(ledger_a, "default", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", false, "test", on_plain, NULL));
     started_by(&worker, id, 0);
     AWAIT(ledger_audit_still_due(ledger_a, &worker, 1, &due, 1, on_hints, NULL));
     assert_int_equal(answer.hint_count, 0);

@@ -56,12 +56,13 @@ static void a_heartbeat_brings_what_a_supervisor_must_know(void **state)
     assert_string_equal(beat.paused, "");
     assert_false(beat.hooks_owed || beat.controls);
     struct ident id = insert_named("greet"), claim = started_by(&one, id, 0);
-    AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
-    AWAIT(ledger_pause(ledger_a, "b", true, on_plain, NULL));
-    AWAIT(ledger_pause(ledger_a, "a", true, on_plain, NULL));
+    AWAIT(ledger_cancel(ledger_a, &id, 1, "test", on_operate, NULL));
+    AWAIT(ledger_pause(ledger_a, "b", true, "test", on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "a", true, "test", on_plain, NULL));
     sql("INSERT INTO hooks_owed VALUES (gen_random_uuid(), 1, 1, 'failure', 'greet')");
     struct ident request = ident_random();
-    AWAIT(ledger_control_request(ledger_a, &request, "reload", NULL, NULL, true, on_json, NULL));
+    AWAIT(ledger_control_request(ledger_a, &request, "reload", NULL, NULL, true, "test", on_json,
+                                 NULL));
     release(two, nobody, DEATH_LOST);
     beat = beat_of(one, two);
     assert_int_equal(beat.alive, 1);
@@ -216,7 +217,7 @@ static void a_pending_cancel_makes_a_release_final(void **state)
     (void)state;
     struct ident owner = worker_living("w"), id = insert_named("greet");
     started_by(&owner, id, 0);
-    AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, &id, 1, "test", on_operate, NULL));
     release(owner, nobody, DEATH_LOST);
     assert_int_equal(answer.hint_count, 0);
     assert_string_equal(sql("SELECT concat_ws(' ', status, error->>'kind') FROM outcomes"),
@@ -388,7 +389,7 @@ static void each_round_that_ends_unknown_owes_its_hook(void **state)
     struct ident one = worker_living("one"), id = insert_named("lost");
     AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
     AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
-    AWAIT(ledger_retry(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, &id, 1, "test", on_operate, NULL));
     AWAIT(ledger_unknown(ledger_a, 0, 1000, on_plain, NULL));
     assert_int_equal(answer.count, 1);
     AWAIT(ledger_hooks_take(ledger_a, &one, lost, 10, false, on_json, NULL));

@@ -94,9 +94,9 @@ static void every_hint_names_the_list_it_belongs_into(void **state)
     AWAIT(ledger_declare_dead(
         ledger_a, &(struct death){ .incarnation = owner, .seen_heartbeat = -1 }, on_hints, NULL));
     expect_hint("a release");
-    AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, &id, 1, "test", on_operate, NULL));
     assert_string_equal(field("0,queue"), "default"); /* that is for people */
-    AWAIT(ledger_retry(ledger_a, &id, 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, &id, 1, "test", on_operate, NULL));
     expect_hint("a retry");
     assert_string_equal(field("0,queue"), "default");
     owner = worker_living("again");

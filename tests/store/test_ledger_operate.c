@@ -24,7 +24,7 @@ static void cancel_says_what_it_did_to_each(void **state)
     struct ident ids[4] = { insert_named("greet"), insert_named("greet"), ident_v7() };
     started_by(&owner, ids[1], 0);
     ids[3] = ended(&owner, TASK_SUCCESS);
-    AWAIT(ledger_cancel(ledger_a, ids, 4, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, ids, 4, "test", on_operate, NULL));
     assert_string_equal(field("0,task_id"), text_of(ids[0]));
     assert_string_equal(field("0,status"), "cancelled");
     assert_string_equal(field("0,task_status"), "REVOKED");
@@ -41,7 +41,7 @@ static void cancel_says_what_it_did_to_each(void **state)
         "5 cancelled");
     int64_t asked = sql_int("SELECT micros(cancel_at) FROM active");
     assert_true(asked > 0);
-    AWAIT(ledger_cancel(ledger_a, ids, 4, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, ids, 4, "test", on_operate, NULL));
     assert_string_equal(field("0,status"), "refused");
     assert_string_equal(field("1,status"), "cancelling");
     assert_int_equal(sql_int("SELECT micros(cancel_at) FROM active"), asked);
@@ -57,7 +57,7 @@ static void retry_makes_a_new_round_with_fresh_budgets(void **state)
     struct finish failure = finish_of(asked.id, started_by(&owner, asked.id, 0), TASK_FAILURE);
     finish_one(&owner, &failure);
     struct ident ids[3] = { asked.id, ident_v7(), ended(&owner, TASK_SUCCESS) };
-    AWAIT(ledger_retry(ledger_a, ids, 3, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, ids, 3, "test", on_operate, NULL));
     assert_string_equal(field("0,status"), "retried");
     assert_string_equal(field("0,task_status"), "PENDING");
     assert_string_equal(field("1,status"), "not_found");
@@ -69,11 +69,11 @@ static void retry_makes_a_new_round_with_fresh_budgets(void **state)
         sql("SELECT concat_ws(' ', round, starts, failures, losses, unwitnessed, status,"
             " expires_at) FROM active"),
         "2 1 0 0 0 0");
-    AWAIT(ledger_retry(ledger_a, ids, 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, ids, 1, "test", on_operate, NULL));
     assert_string_equal(field("0,status"), "refused");
     struct finish second = finish_of(asked.id, started_by(&owner, asked.id, 1), TASK_FAILURE);
     finish_one(&owner, &second);
-    AWAIT(ledger_retry(ledger_a, ids, 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, ids, 1, "test", on_operate, NULL));
     struct finish success = finish_of(asked.id, started_by(&owner, asked.id, 2), TASK_SUCCESS);
     assert_int_equal(finish_one(&owner, &success).verdict, FINISH_DONE);
     assert_string_equal(
@@ -96,7 +96,7 @@ static void retry_respects_the_unique_key_of_another(void **state)
     struct finish failure = finish_of(first.id, started_by(&owner, first.id, 0), TASK_FAILURE);
     finish_one(&owner, &failure);
     insert_one(&second);
-    AWAIT(ledger_retry(ledger_a, &first.id, 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, &first.id, 1, "test", on_operate, NULL));
     assert_string_equal(field("0,status"), "refused");
     assert_int_equal(answer.hint_count, 0);
     assert_int_equal(sql_int("SELECT count(*) FROM active"), 1);
@@ -107,7 +107,7 @@ static void delete_forgets_final_tasks_only(void **state)
     (void)state;
     struct ident owner = worker_living("w");
     struct ident ids[3] = { insert_named("greet"), ended(&owner, TASK_FAILURE), ident_v7() };
-    AWAIT(ledger_delete(ledger_a, ids, 3, on_operate, NULL));
+    AWAIT(ledger_delete(ledger_a, ids, 3, "test", on_operate, NULL));
     assert_string_equal(field("0,status"), "refused");
     assert_string_equal(field("1,status"), "deleted");
     assert_string_equal(field("1,task_status"), "FAILURE");
@@ -119,11 +119,11 @@ static void delete_forgets_final_tasks_only(void **state)
 static void pause_is_durable(void **state)
 {
     (void)state;
-    AWAIT(ledger_pause(ledger_a, "slow", true, on_plain, NULL));
-    AWAIT(ledger_pause(ledger_a, "slow", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "slow", true, "test", on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "slow", true, "test", on_plain, NULL));
     AWAIT(ledger_paused(ledger_b, on_json, NULL));
     assert_string_equal(answer.json, "[\"slow\"]");
-    AWAIT(ledger_pause(ledger_a, "slow", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "slow", false, "test", on_plain, NULL));
     AWAIT(ledger_paused(ledger_b, on_json, NULL));
     assert_string_equal(answer.json, "[]");
 }
@@ -133,18 +133,18 @@ static void what_only_a_pause_knew_is_no_queue_once_it_is_resumed(void **state)
 {
     (void)state;
     int64_t before = sql_int("SELECT count(*) FROM queues");
-    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "defualt", false, "test", on_plain, NULL));
     assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
-    AWAIT(ledger_pause(ledger_a, "defualt", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "defualt", true, "test", on_plain, NULL));
     assert_int_equal(sql_int("SELECT count(*) FROM queues"), before + 1);
-    AWAIT(ledger_pause(ledger_a, "defualt", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "defualt", false, "test", on_plain, NULL));
     assert_int_equal(sql_int("SELECT count(*) FROM queues"), before);
-    AWAIT(ledger_pause(ledger_a, "default", true, on_plain, NULL));
-    AWAIT(ledger_pause(ledger_a, "default", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", true, "test", on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "default", false, "test", on_plain, NULL));
     sql("INSERT INTO queues (name, paused, is_full, served_since)"
         " VALUES ('full', true, true, NULL), ('served', true, false, now())");
-    AWAIT(ledger_pause(ledger_a, "full", false, on_plain, NULL));
-    AWAIT(ledger_pause(ledger_a, "served", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "full", false, "test", on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "served", false, "test", on_plain, NULL));
     assert_int_equal(sql_int("SELECT count(*) FROM queues WHERE NOT paused"), before + 2);
 }
 
@@ -241,7 +241,7 @@ static void control_goes_there_and_comes_back(void **state)
     worker_living("two");
     struct ident request = ident_random();
     AWAIT(ledger_control_request(ledger_a, &request, "reload", (const char *const[]){ "one", NULL },
-                                 NULL, false, on_json, NULL));
+                                 NULL, false, "test", on_json, NULL));
     assert_string_equal(answer.json, "[\"one\"]");
     while (controls_heard < 1) loop_turn(&ledger_test_loop, true);
     AWAIT(ledger_control_take(ledger_b, &one, on_json, NULL));
@@ -258,11 +258,12 @@ static void control_goes_there_and_comes_back(void **state)
     assert_string_equal(field("0,worker"), "one");
     assert_string_equal(field("0,answer,ok"), "true");
     request = ident_random();
-    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "here", false, on_json, NULL));
+    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "here", false, "test", on_json,
+                                 NULL));
     assert_string_equal(answer.json, "[\"one\", \"two\"]");
     request = ident_random();
-    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "elsewhere", false, on_json,
-                                 NULL));
+    AWAIT(ledger_control_request(ledger_a, &request, "stop", NULL, "elsewhere", false, "test",
+                                 on_json, NULL));
     assert_string_equal(answer.json, "[]");
     ledger_free(listener);
 }

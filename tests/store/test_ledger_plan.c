@@ -33,7 +33,7 @@ static void one_life(const struct ident *owner)
         finish_one(owner, &finish);
         assert_int_equal(finish_one(owner, &finish).verdict, FINISH_DONE);
         assert_int_equal(start_one(owner, id, 7, claim).verdict, START_STALE);
-        AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+        AWAIT(ledger_cancel(ledger_a, &id, 1, "test", on_operate, NULL));
     }
 }
 
@@ -171,9 +171,9 @@ static void a_cancel_and_a_finish_have_one_winner_each(void **state)
         struct finish finish = finish_of(id, started_by(&owner, id, 0), TASK_RETRY);
         struct ended ended = { 0 };
         answer.done = false;
-        if (i % 2) ledger_cancel(ledger_b, &id, 1, on_operate, NULL);
+        if (i % 2) ledger_cancel(ledger_b, &id, 1, "test", on_operate, NULL);
         ledger_finish(ledger_a, &owner, &finish, 1, on_ended, &ended);
-        if (!(i % 2)) ledger_cancel(ledger_b, &id, 1, on_operate, NULL);
+        if (!(i % 2)) ledger_cancel(ledger_b, &id, 1, "test", on_operate, NULL);
         wait_for(&ended.done);
         wait_for(&answer.done);
         /* Whoever came first, a RETRY with a cancel ends as REVOKED, once. */

@@ -206,7 +206,7 @@ static void a_retried_task_is_listed_by_its_new_status(void **state)
 {
     (void)state;
     make_six();
-    AWAIT(ledger_retry(ledger_a, &six[3], 1, on_operate, NULL));
+    AWAIT(ledger_retry(ledger_a, &six[3], 1, "test", on_operate, NULL));
     assert_string_equal(found((struct task_filter){ .statuses = "FAILURE" }), "");
     assert_string_equal(found((struct task_filter){ .statuses = "PENDING" }), "5430");
     struct ident owner = worker_living("v");
@@ -239,7 +239,7 @@ static void queues_are_counted(void **state)
     struct submission late = submission_of("greet");
     late.delay_us = 60000000;
     insert_one(&late);
-    AWAIT(ledger_pause(ledger_a, "low_priority", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "low_priority", true, "test", on_plain, NULL));
     AWAIT(ledger_queues(ledger_a, on_json, NULL));
     assert_string_equal(field("queues,0,name"), "default");
     assert_string_equal(

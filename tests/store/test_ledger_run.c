@@ -171,7 +171,7 @@ static void start_refuses_what_may_not_run_now(void **state)
     insert_one(&foreign);
     insert_one(&held);
     insert_one(&gone);
-    AWAIT(ledger_pause(ledger_a, "low_priority", true, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "low_priority", true, "test", on_plain, NULL));
     struct started_copy started = start_one(&owner, late.id, 0, ident_random());
     assert_int_equal(started.verdict, START_NOT_DUE);
     assert_int_equal(started.not_before_us, 5000000);
@@ -181,7 +181,7 @@ static void start_refuses_what_may_not_run_now(void **state)
     assert_int_equal(started.not_before_us, 1000000);
     assert_int_equal(start_one(&owner, gone.id, 0, ident_random()).verdict, START_NOT_DUE);
     assert_true(start_owner_alive);
-    AWAIT(ledger_pause(ledger_a, "low_priority", false, on_plain, NULL));
+    AWAIT(ledger_pause(ledger_a, "low_priority", false, "test", on_plain, NULL));
     started_by(&owner, held.id, 0);
 }
 
@@ -377,7 +377,7 @@ static void a_pending_cancel_turns_every_end_but_success(void **state)
     for (size_t i = 0; i < COUNT_OF(ends); i++) {
         struct ident id = insert_named("greet");
         struct ident claim = started_by(&owner, id, 0);
-        AWAIT(ledger_cancel(ledger_a, &id, 1, on_operate, NULL));
+        AWAIT(ledger_cancel(ledger_a, &id, 1, "test", on_operate, NULL));
         struct finish finish = finish_of(id, claim, ends[i]);
         finish.hook = "failure";
         struct finished finished = finish_one(&owner, &finish);

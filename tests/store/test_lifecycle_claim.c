@@ -130,7 +130,7 @@ static void on_plain(void *arg, int64_t count, bool unknown, const struct err *e
 static void pause_queue(bool paused)
 {
     bool done = false;
-    ledger_pause(at->ledger, "default", paused, on_plain, &done);
+    ledger_pause(at->ledger, "default", paused, "test", on_plain, &done);
     UNTIL(&at->loop, done);
 }
 

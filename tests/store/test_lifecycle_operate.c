@@ -24,7 +24,7 @@ static void on_operated(void *arg, const char *json, size_t len, const struct er
 static void operate_wait(enum operation operation, const struct ident *ids, size_t count)
 {
     operated = false;
-    operate(at->ledger, at->broker, operation, ids, count, on_operated, NULL);
+    operate(at->ledger, at->broker, operation, ids, count, "test", on_operated, NULL);
     UNTIL(&at->loop, operated);
     assert_int_equal(json_array_size(operate_answer), count);
 }

@@ -125,6 +125,12 @@ def catches(pid, number):
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
+def processor_seconds(pid):
+    """Of its threads, so far."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(pid):
     """Resident bytes."""
     with open("/proc/%d/statm" % pid) as file:

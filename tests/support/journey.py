@@ -19,7 +19,6 @@ TASK_INFO = [
 ]
 TASK_RESULT = TASK_INFO + ["result", "errors"]
 ERROR = ["kind", "message", "traceback", "attempt", "at"]
-TOKEN = "sesame-open-for-the-tests"
 ABSENT_ID = "01932c07-4a80-7c3e-9f5d-2b8a6e1f0c34"
 # ASan holds freed memory back for a while: that would look like growth.
 NO_QUARANTINE = ":".join(filter(None, [
@@ -98,15 +97,16 @@ class OverApi:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.token = cls.place.run("token", "create", "client", "--scope=admin").expect().out.strip()
         cls.api = rest.Serve(cls.place)
         cls.stores = {name: cls.place.env.pop(name) for name in ("REDIS_URL", "DATABASE_URL")}
-        cls.place.env.update({"CTUTOR_API_URL": "http://127.0.0.1:%d" % cls.api.port, "CTUTOR_TOKEN": TOKEN})
+        cls.place.env.update({"CTUTOR_API_URL": "http://127.0.0.1:%d" % cls.api.port, "CTUTOR_TOKEN": cls.token})
 
     @classmethod
     def tearDownClass(cls):
         status, log = cls.api.stop(), cls.api.log()
         super().tearDownClass()
-        if status != 0 or "ERROR:" in log or TOKEN in log:
+        if status != 0 or "ERROR:" in log or cls.token in log:
             raise AssertionError("serve left with %d:\n%s" % (status, log))
 
 

@@ -6,6 +6,7 @@
     assert api.stop() == 0
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -35,15 +36,26 @@ class Answer:
         return self
 
 
-class Serve:
-    """A `serve` on a free port of the loopback, ended with its place."""
+@contextlib.contextmanager
+def serve(place, *args, **options):
+    """One for a while; it must leave well."""
+    api = Serve(place, *args, **options)
+    yield api
+    status = api.stop()
+    if status != 0:
+        raise AssertionError("serve left with %d:\n%s" % (status, api.log()))
 
-    def __init__(self, place, *args, env=None, listen="127.0.0.1:0", ready=True):
+
+class Serve:
+    """A `serve` on a free port of the loopback, ended with its place. descriptors: as many as it may have."""
+
+    def __init__(self, place, *args, env=None, listen="127.0.0.1:0", ready=True, descriptors=None):
         self.place = place
         self.log_path = os.path.join(place.root, "serve-%d.log" % len(place.commands))
+        limited = ["prlimit", "--nofile=%d" % descriptors] if descriptors else []
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [ctutor.PROGRAM, "serve", "--listen", listen, *args], cwd=place.work,
+                [*limited, ctutor.PROGRAM, "serve", "--listen", listen, *args], cwd=place.work,
                 env=place._env(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=ctutor._before_exec(), pass_fds=place.pass_fds)
         ctutor._started.add(self.process.pid)

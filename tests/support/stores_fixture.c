@@ -206,7 +206,7 @@ void stores_commits_hang(struct loop *loop, struct ledger *ledger)
     for (bool hangs = false; !hangs;) {
         if (done) {
             done = false;
-            ledger_pause(ledger, "default", false, on_paused, &done);
+            ledger_pause(ledger, "default", false, "test", on_paused, &done);
         }
         loop_turn(loop, false);
         hangs = stores_hanging("tested") > 0;

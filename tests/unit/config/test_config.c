@@ -67,6 +67,32 @@ static void config_flag_wins_over_environment_over_dotenv(void **state)
     config_free(config);
 }
 
+static void config_takes_older_names_where_the_new_ones_are_silent(void **state)
+{
+    (void)state;
+    place_write("secret", "from a file\n");
+    place_write(".env", "FLOWER_USER=of the file\nDASHBOARD_USER=newer\n"
+                        "FLOWER_PASSWORD_FILE=secret\nCTUTOR_HOSTS=a:1, https://b.example\n");
+    struct config *config = place_load();
+    expect(config, SET_DASHBOARD_USER, "newer", ORIGIN_DOTENV, ".env:2");
+    expect(config, SET_DASHBOARD_PASSWORD, "from a file", ORIGIN_FILE, "file secret");
+    expect(config, SET_HOSTS, "a:1, https://b.example", ORIGIN_DOTENV, ".env:4");
+    config_free(config);
+    setenv("FLOWER_USER", "older", 1);
+    config = place_load();
+    expect(config, SET_DASHBOARD_USER, "older", ORIGIN_ENV, "environment");
+    config_free(config);
+    setenv("FLOWER_PASSWORD", "x", 1);
+    setenv("FLOWER_PASSWORD_FILE", "secret", 1);
+    struct err err;
+    assert_false(config_load(&config, &err));
+    assert_string_equal(err.text,
+                        "FLOWER_PASSWORD and FLOWER_PASSWORD_FILE are both set: keep one");
+    unsetenv("FLOWER_USER");
+    unsetenv("FLOWER_PASSWORD");
+    unsetenv("FLOWER_PASSWORD_FILE");
+}
+
 static void config_reads_secrets_from_files(void **state)
 {
     (void)state;
@@ -190,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLACED(config_has_the_documented_defaults),
         PLACED(config_flag_wins_over_environment_over_dotenv),
+        PLACED(config_takes_older_names_where_the_new_ones_are_silent),
         PLACED(config_reads_secrets_from_files),
         PLACED(config_group_in_environment_switches_off_that_of_dotenv),
         PLACED(config_api_and_token_count_only_together_from_one_source),

@@ -51,7 +51,7 @@ static int tear_down(void **state)
 static bool check_json(struct fixture *at, const json_t *body)
 {
     submission_box_free(at->box);
-    return door_check(at->entry, body, LIMIT, &at->box, &at->errors, &at->err);
+    return door_check(at->entry, body, LIMIT, "token:one", &at->box, &at->errors, &at->err);
 }
 
 /* fields: JSON without its braces; a message is added. */

@@ -256,6 +256,11 @@ static void patterns_match_as_in_javascript(void **state)
         { "^\\$\\{x\\}]}\\/\\-$", { "${x}]}/-" }, { "x" } },
         { "^\\x41\\u00df\\t$", { "A\xc3\x9f\t" }, { "A" } },
         { "(^a|b$)", { "ax", "xb" }, { "xa", "bx" } },
+        { "^[ab]+$", { "ab" }, { "x\nab", "\nab", "ab\n", "ab\nx" } },
+        { "^$", { "" }, { "\n", "x\n" } },
+        { "^a|b$", { "ax", "xb" }, { "x\na", "b\nx" } },
+        { "(^|x)a", { "a", "xa", "\nxa" }, { "\na" } },
+        { "\\s", { "\xc2\xa0", "\xef\xbb\xbf", "\xe2\x80\x83" }, { "\xc2\x85", "\xe2\x80\x8b" } },
         { "^()x?$", { "", "x" }, { "xx" } },
         { "^.{2}$", { "\xc3\xa4\xf0\x9f\x8e\x89" }, { "\xc3\xa4" } },
         { "^\xc3\xa4*$", { "\xc3\xa4\xc3\xa4" }, { "\xc3\xa4\xa4" } },
@@ -354,6 +359,7 @@ static void many_choices_of_a_pattern_bound_the_text(void **state)
     } rows[] = { { "^[a-z_]+(\\.[a-z_]+)*$", SIZE_MAX },
                  { "a long text without a choice{1000}", SIZE_MAX },
                  { "|||||||||||||", 10000 },
+                 { "(^a|b)", 10000 },
                  { "a.{100}$", 10000 },
                  { "a((b|c){10}){20}$", 4975 },
                  { "a(.{100}){99}$", 201 } };
@@ -376,6 +382,25 @@ static void many_choices_of_a_pattern_bound_the_text(void **state)
     free(text);
 }
 
+/* Of every place, each once, in the spelling that is matched here, too. */
+static void patterns_can_be_handed_on(void **state)
+{
+    (void)state;
+    struct params_schema *schema =
+        schema_of("{'a':{'pattern':'^\\\\d.$'},'b':{'items':{'pattern':'x'}},"
+                  "'c':{'additionalProperties':{'pattern':'y'}},'g':{'pattern':'x'},"
+                  "'d':{'properties':{'e':{'pattern':'a.{100}$'}}},'f':'string'}");
+    struct buf out = BUF_EMPTY;
+    params_patterns(schema, &out);
+    assert_string_equal(buf_text(&out),
+                        "{\"^\\\\d.$\":{\"longest\":2147483647,\"posix\":\"^[0-9][^\\n\\r]$\"},"
+                        "\"a.{100}$\":{\"longest\":10000,\"posix\":\"a[^\\n\\r]{100}$\"},"
+                        "\"x\":{\"longest\":2147483647,\"posix\":\"x\"},"
+                        "\"y\":{\"longest\":2147483647,\"posix\":\"y\"}}");
+    buf_close(&out);
+    params_schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +416,7 @@ int main(void)
         cmocka_unit_test(patterns_beyond_the_c_library_are_refused),
         cmocka_unit_test(a_long_text_does_not_make_a_pattern_slow),
         cmocka_unit_test(many_choices_of_a_pattern_bound_the_text),
+        cmocka_unit_test(patterns_can_be_handed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
