@@ -6,6 +6,7 @@
 #include "cli/wait.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ struct wait {
     bool is_told;
     double percent;
     json_t *metadata;
+    char progress_at[TIME_TEXT_SIZE]; /* of that progress */
 };
 
 static struct wait *wait_open(struct app *app, const struct ident *id,
@@ -385,7 +387,9 @@ static void tell_progress(struct wait *wait, const json_t *progress, const char 
     json_t *metadata = json_object_get(progress, "metadata");
     bool is_same = json_number_value(percent) == wait->percent &&
                    (metadata == wait->metadata || json_equal(metadata, wait->metadata));
-    if (!json_is_number(percent) || is_same) return;
+    bool is_older = strcmp(at, wait->progress_at) < 0; /* the ledger's, than an event */
+    if (!json_is_number(percent) || is_same || is_older) return;
+    snprintf(wait->progress_at, sizeof wait->progress_at, "%s", at);
     json_decref(wait->metadata);
     wait->metadata = json_incref(metadata);
     wait->percent = json_number_value(percent);

@@ -18,6 +18,8 @@ FILES = {
     "wait": 'return { queue = "default", execute = function(ctx)\n'
             '  ctx.info("begun")\n'
             '  for i = 1, 100 do ctx.progress(i) ctx.sleep(0.1) end\nend }',
+    "steps": 'return { queue = "default", execute = function(ctx)\n'
+             '  for i = 1, 10 do ctx.progress(i * 10) ctx.info("step " .. i) ctx.sleep(0.2) end\nend }',
     "echo": 'return { queue = "default", additional_params = true, params = { more = { type = "boolean", default = false } },\n'
             '  execute = function(ctx, p) if p.more then return { p } end return p end }',
     "hostile": 'return { queue = "default", execute = function(ctx)\n'
@@ -174,6 +176,13 @@ class Commands(ServedTest):
         self.assertEqual([event["event"] for event in events], ["status", "log"])
         self.run_("cancel", task)
         self.result(task, status=1)
+
+    def test_the_progress_of_a_watch_does_not_go_back(self):
+        """The ledger's is up to a second old."""
+        events = [json.loads(line) for line in self.run_("watch", self.submit("steps"), "--json").lines]
+        told = [event["percentage"] for event in events if event["event"] == "progress"]
+        self.assertEqual(told, sorted(told))
+        self.assertEqual(told[-1], 100)
 
     def test_a_watch_says_when_it_happened_not_when_it_looked(self):
         task = self.final("hostile")
