@@ -23,7 +23,7 @@ static const struct edge edges[] = {
     { ERR_TOO_LARGE, 413, "too_large" }, { ERR_STORE, 503, "unavailable" },
     { ERR_NOT_FOUND, 404, "not_found" }, { ERR_STATE, 409, "refused" },
     { ERR_DEADLINE, 504, "timeout" },    { ERR_DATA, 422, "invalid" },
-    { ERR_FULL, 503, "full" },
+    { ERR_FULL, 503, "full" },           { ERR_DENIED, 403, "forbidden" },
 };
 
 static const struct edge *edge_of(enum err_code code)

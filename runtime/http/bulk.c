@@ -9,6 +9,7 @@
 #include "base/jsonw.h"
 #include "base/mem.h"
 #include "http/api.h"
+#include "http/array.h"
 #include "http/entries.h"
 #include "http/idempotency.h"
 #include "lifecycle/submit_answer.h"
@@ -18,8 +19,7 @@
 
 struct item {
     struct bulk *bulk;
-    const char *text; /* in the body */
-    size_t len;
+    struct piece piece; /* of the body */
     json_t *body;
     struct ident id;
     struct buf answer; /* JSON */
@@ -34,7 +34,6 @@ struct bulk {
 };
 
 static bool cut(struct exchange *exchange, struct bulk *bulk);
-static const char *skip_value(const char *at, const char *end);
 static void fill(struct bulk *bulk);
 static void item_begin(struct item *item);
 static void on_entry(void *arg, const struct catalogue_entry *entry, const struct err *err);
@@ -57,73 +56,25 @@ void handle_submit_bulk(struct exchange *exchange)
     fill(bulk);
 }
 
-static const char *skip_space(const char *at, const char *end)
-{
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
-    return at;
-}
-
 /* false: it has been answered. */
 static bool cut(struct exchange *exchange, struct bulk *bulk)
 {
-    size_t len, room = 0;
-    const char *at = http_body(exchange->request, &len), *end = at + len;
-    at = skip_space(at, end);
-    if (at == end || *at != '[') {
-        answer_field(exchange, "body", "must be a JSON array");
+    size_t len;
+    struct piece *pieces = NULL;
+    struct err err;
+    const char *text = http_body(exchange->request, &len);
+    if (!array_cut(text, len, ITEMS_MAX, &pieces, &bulk->count, &err)) {
+        if (err.code == ERR_TOO_LARGE)
+            answer_err(exchange, &err);
+        else
+            answer_field(exchange, "body", "%s", err.text);
         return false;
     }
-    at = skip_space(at + 1, end);
-    bool is_closed = at < end && *at == ']';
-    while (!is_closed) {
-        const char *next = skip_value(at, end), *behind = next ? skip_space(next, end) : NULL;
-        if (!next || next == at || behind == end || (*behind != ',' && *behind != ']')) {
-            answer_field(exchange, "body", "is no JSON array: its element %zu does not end",
-                         bulk->count);
-            return false;
-        }
-        if (bulk->count == ITEMS_MAX) {
-            answer_status(exchange, 413, "too_large", "more than %d tasks in one request",
-                          ITEMS_MAX);
-            return false;
-        }
-        if (bulk->count == room) {
-            room = room ? 2 * room : 64;
-            bulk->items = xrealloc(bulk->items, room * sizeof *bulk->items);
-        }
-        bulk->items[bulk->count++] =
-            (struct item){ .bulk = bulk, .text = at, .len = (size_t)(next - at) };
-        is_closed = *behind == ']';
-        at = skip_space(behind + 1, end);
-    }
-    if (skip_space(is_closed && bulk->count == 0 ? at + 1 : at, end) == end) return true;
-    answer_field(exchange, "body", "something follows the JSON array");
-    return false;
-}
-
-/* Behind the next `,` or `]` of this depth, strings passed over; what is between is judged when it
- * is parsed. NULL: there is none. */
-static const char *skip_value(const char *at, const char *end)
-{
-    size_t depth = 0;
-    bool is_text = false;
-    for (; at < end; at++) {
-        if (is_text) {
-            if (*at == '\\')
-                at++; /* what is escaped ends nothing */
-            else
-                is_text = *at != '"';
-            continue;
-        }
-        if (*at == '"') is_text = true;
-        if (depth == 0 && (*at == ',' || *at == ']')) return at;
-        depth += *at == '{' || *at == '[';
-        if (*at == '}' || *at == ']') {
-            if (depth == 0) return NULL;
-            depth--;
-        }
-    }
-    return NULL;
+    bulk->items = xcalloc(bulk->count, sizeof *bulk->items);
+    for (size_t i = 0; i < bulk->count; i++)
+        bulk->items[i] = (struct item){ .bulk = bulk, .piece = pieces[i] };
+    free(pieces);
+    return true;
 }
 
 static void fill(struct bulk *bulk)
@@ -139,7 +90,7 @@ static void fill(struct bulk *bulk)
 static void item_begin(struct item *item)
 {
     struct err err;
-    bool good = params_parse_body(item->text, item->len, "it", &item->body, &err);
+    bool good = params_parse_body(item->piece.text, item->piece.len, "it", &item->body, &err);
     if (good && !json_is_object(item->body))
         good = err_set(&err, ERR_INPUT, "it is no JSON object");
     const char *name = json_string_value(json_object_get(item->body, "task_name"));

@@ -11,6 +11,6 @@ typedef void entry_fn(void *arg, const struct catalogue_entry *entry, const stru
 
 struct entries *entries_new(struct ledger *ledger);
 void entries_free(struct entries *entries); /* nothing may be asked any more */
-/* done at once when the entry is known, else later. */
+/* done at once when the answer is known, else later. */
 void entries_find(struct entries *entries, const char *name, entry_fn *done, void *arg);
 void entries_forget(struct entries *entries); /* it may have changed, or news of that may be lost */

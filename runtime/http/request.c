@@ -118,7 +118,7 @@ void request_send(struct http_request *request, int status, struct MHD_Response 
         MHD_add_response_header(takes_response, field->name, field->value);
     for (const struct header *header = request->headers; header; header = header->next)
         MHD_add_response_header(takes_response, header->name, header->value);
-    request_unwatch(request);
+    http_unwatch(request);
     request->status = status;
     request->response = takes_response;
     request->phase = PHASE_ANSWERED;
@@ -127,7 +127,7 @@ void request_send(struct http_request *request, int status, struct MHD_Response 
 
 void http_drop(struct http_request *request)
 {
-    request_unwatch(request);
+    http_unwatch(request);
     request->phase = PHASE_DROPPED;
     connection_resume(request);
 }
@@ -167,7 +167,7 @@ void request_watch(struct http_request *request)
     uv_poll_start(&watch->poll, UV_DISCONNECT, on_hangup);
 }
 
-void request_unwatch(struct http_request *request)
+void http_unwatch(struct http_request *request)
 {
     struct watch *watch = request->watch;
     if (!watch) return;
@@ -182,7 +182,7 @@ static void on_hangup(uv_poll_t *handle, int status, int events)
     struct http_request *request = watch->request;
     (void)status;
     (void)events;
-    request_unwatch(request);
+    http_unwatch(request);
     if (request->is_stream)
         stream_client_gone(request);
     else
@@ -193,7 +193,7 @@ static void on_watch_closed(uv_handle_t *handle) { free(handle->data); }
 
 void request_free(struct http_request *request)
 {
-    request_unwatch(request);
+    http_unwatch(request);
     list_del(&request->node);
     if (request->is_stream) {
         buf_close(&request->stream.backlog);

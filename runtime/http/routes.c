@@ -35,6 +35,11 @@ static const struct route_param logs_query[] = {
     { 0 }
 };
 
+static const struct route_param reload_query[] = {
+    { "name", "string", "this worker; may be repeated. Without name and host: all" },
+    { "host", "string", "the workers of this machine" },
+    { 0 }
+};
 static const struct route_param login_query[] = {
     { "code", "string", "of the link that `serve` shows on its terminal" }, { 0 }
 };
@@ -83,7 +88,7 @@ const struct route route_table[] = {
     { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL,
       true },
     { "POST", "/api/workers/reload", SCOPE_ADMIN, BODY_NONE, handle_reload,
-      "let all workers load their task files anew", NULL, false },
+      "let workers load their task files anew", reload_query, false },
     { "GET", "/api/queues", SCOPE_READ, BODY_NONE, handle_queues, "the queues", NULL, true },
     { "POST", "/api/queues/{name}/pause", SCOPE_ADMIN, BODY_NONE, handle_pause,
       "start nothing more from a queue", NULL, false },
@@ -105,7 +110,7 @@ const struct route route_table[] = {
       login_query, false },
     { "POST", "/logout", SCOPE_PAGE, BODY_NONE, handle_logout, "end the session", NULL, false },
     { "GET", "/api/openapi.json", SCOPE_READ, BODY_NONE, handle_openapi,
-      "this document: OpenAPI 3.1 with a schema for each task", NULL, false },
+      "this document: OpenAPI 3.1 with a schema for each task", NULL, true },
     { "GET", "/api/stats", SCOPE_READ, BODY_NONE, handle_stats, "what was done, step by step",
       stats_query, false },
     { "GET", "/metrics", SCOPE_READ, BODY_NONE, handle_metrics, "figures for Prometheus", NULL,

@@ -89,6 +89,8 @@ void http_drop(struct http_request *request);
  * request must be dropped. */
 void http_watch(struct http_request *request, void (*gone)(void *arg, struct http_request *request),
                 void *arg);
+/* From now on it does not matter. */
+void http_unwatch(struct http_request *request);
 
 /* ---- an answer without end (Server-Sent Events) ---- */
 struct http_stream; /* opaque */

@@ -98,5 +98,4 @@ void request_send(struct http_request *request, int status, struct MHD_Response 
 void connection_suspend(struct http_request *request);
 void connection_resume(struct http_request *request); /* MHD goes on with it later in this turn */
 void request_watch(struct http_request *request);
-void request_unwatch(struct http_request *request);
 void stream_client_gone(struct http_request *request);

@@ -195,6 +195,7 @@ static void on_expiry(struct timer *timer)
 
 static void waiter_end(struct waiter *waiter)
 {
+    http_unwatch(waiter->exchange->request); /* its answer may take a round trip still */
     list_del(&waiter->node);
     list_del(&waiter->expiring);
     free(waiter);

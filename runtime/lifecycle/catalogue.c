@@ -68,12 +68,12 @@ void catalogue_entry_free(struct catalogue_entry *entry)
     free(entry);
 }
 
-bool catalogue_explain_unknown(const char *name, const char *list, size_t len, struct err *err)
+bool catalogue_explain_unknown(const char *name, const json_t *list, struct err *err)
 {
     struct suggestion near = { .word = name };
-    json_t *all = params_load(list, len), *item;
+    json_t *item;
     size_t index;
-    json_array_foreach(all, index, item)
+    json_array_foreach(list, index, item)
     {
         const char *known = json_string_value(json_object_get(item, "name"));
         if (known && json_is_object(json_object_get(item, "parameters")))
@@ -84,6 +84,5 @@ bool catalogue_explain_unknown(const char *name, const char *list, size_t len, s
                 near.nearest);
     else
         err_set(err, ERR_NOT_FOUND, "there is no task '%.130s': see ctutor-run tasks", name);
-    json_decref(all);
     return false;
 }

@@ -27,9 +27,9 @@ struct catalogue_entry { /* one task as the catalogue holds it */
 MUSTUSE bool catalogue_entry_parse(const char *json, size_t len, struct catalogue_entry **out,
                                    struct err *err);
 void catalogue_entry_free(struct catalogue_entry *entry);
-/* ERR_NOT_FOUND, with the nearest name of a list as ledger_catalogue_list answers it. Always
- * false. */
-bool catalogue_explain_unknown(const char *name, const char *list, size_t len, struct err *err);
+/* ERR_NOT_FOUND, with the nearest name of a list as ledger_catalogue_list answers it (NULL: none).
+ * Always false. */
+bool catalogue_explain_unknown(const char *name, const json_t *list, struct err *err);
 
 #define DOOR_ERRORS_MAX 32
 struct door_errors {

@@ -216,6 +216,29 @@ class Hostile(journey.ServedTest):
             self.assertLess(time.monotonic() - begun, 1)
             self.assertNotIn("ERROR", api.log())
 
+    def test_ten_thousand_names_that_are_none(self):
+        """Each is looked up; what there is instead is read once."""
+        for n in range(150):
+            self.place.task("other%d" % n, ECHO.replace("return {", "return { description = '%s'," % ("x" * 2000), 1))
+        self.api.post("/api/workers/reload").expect(200)
+        body = [{"task_name": "ecko", "parameters": {}}] * 10000
+        answers = self.api.post("/api/tasks/submit/bulk", body).expect(200).json
+        self.assertEqual(len([answer for answer in answers if "did you mean echo" in answer["detail"]]), 10000)
+        self.assertLess(ctutor.memory(self.api.pid) - self.memory, 100 << 20)
+
+    def test_who_leaves_while_an_answer_is_made(self):
+        body = {"task_name": "echo", "parameters": {"name": "x"}, "delay": 3600}
+        task_id = self.api.post("/api/tasks/submit", body).expect(200).json["task_id"]
+        ask = b"GET /api/tasks/%s/result?timeout=%%s HTTP/1.1\r\n%s\r\n" % (task_id.encode(), HOST)
+        for n in range(300):
+            sock = self.api.socket()
+            sock.sendall(ask % (b"0", b"1ms", b"5ms", b"1s")[n % 4])
+            time.sleep(n % 7 / 1000)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", n % 2, 0))
+            sock.close()
+        self.check_answers()
+        self.api.post("/api/tasks/%s/cancel" % task_id).expect(200)
+
     def test_at_random(self):
         """Requests cut, mixed, mangled, and connections reset in every phase."""
         seed = int(os.environ.get("CTUTOR_TEST_SEED", "1"))
