@@ -32,6 +32,9 @@ struct api {
     struct waits *waits;     /* waits.h */
     struct served *served;   /* served.h */
     struct reloads *reloads; /* reload.h */
+    struct streams *streams; /* sse.h */
+    struct follows *follows; /* follow.h */
+    struct events *events;   /* events.h */
     bool is_leaving;
 };
 
@@ -88,6 +91,10 @@ void answer_field(struct exchange *exchange, const char *field, const char *fmt,
 void answer_no_task(struct exchange *exchange); /* 404 */
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+void answer_nothing(struct exchange *exchange); /* 204 */
+/* 200 without end. */
+struct http_stream *answer_stream(struct exchange *exchange, const char *type,
+                                  const struct http_stream_hooks *hooks);
 /* What the client has left: nothing is said to it. */
 void exchange_drop(struct exchange *exchange);
 /* A ledger_json_fn whose arg is the exchange: 200 with what came; "" is a 404. */
@@ -105,8 +112,10 @@ void handle_submit_bulk(struct exchange *exchange); /* bulk.c */
 void handle_list(struct exchange *exchange);        /* tasks.c */
 void handle_info(struct exchange *exchange);
 void handle_logs(struct exchange *exchange);
-void handle_result(struct exchange *exchange); /* waits.c */
-void handle_cancel(struct exchange *exchange); /* operate.c */
+void handle_result(struct exchange *exchange);      /* waits.c */
+void handle_task_events(struct exchange *exchange); /* follow.c */
+void handle_events(struct exchange *exchange);      /* events.c */
+void handle_cancel(struct exchange *exchange);      /* operate.c */
 void handle_retry(struct exchange *exchange);
 void handle_delete(struct exchange *exchange);
 void handle_cancel_many(struct exchange *exchange);

@@ -17,6 +17,11 @@
         "until", "time", "submitted before then"                                                   \
     }
 
+#define LAST_EVENT_PARAM                                                                           \
+    {                                                                                              \
+        "last_event_id", "string", "what came behind it; the header Last-Event-ID counts more"     \
+    }
+
 static const struct route_param list_query[] = { FILTER_PARAMS,
                                                  { "limit", "integer", "1 to 1000; default 100" },
                                                  { "offset", "integer",
@@ -28,8 +33,11 @@ static const struct route_param result_query[] = {
 static const struct route_param logs_query[] = {
     { "after", "integer", "the seq of the last line that is known; default 0" },
     { "limit", "integer", "1 to 1000; default 1000" },
+    { "follow", "boolean", "true: a stream of its log lines (SSE) until it is final" },
+    LAST_EVENT_PARAM,
     { 0 }
 };
+static const struct route_param events_query[] = { LAST_EVENT_PARAM, { 0 } };
 
 /* Of two that fit, the earlier one counts. */
 const struct route route_table[] = {
@@ -55,6 +63,8 @@ const struct route route_table[] = {
       "wait until a task is final", result_query },
     { "GET", "/api/tasks/{id}/logs", SCOPE_READ, BODY_NONE, handle_logs, "what a task logged",
       logs_query },
+    { "GET", "/api/tasks/{id}/events", SCOPE_READ, BODY_NONE, handle_task_events,
+      "what happens to a task, until it is final (SSE)", events_query },
     { "DELETE", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
       NULL },
     { "POST", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
@@ -63,6 +73,8 @@ const struct route route_table[] = {
       "run a failed or cancelled task again", NULL },
     { "DELETE", "/api/tasks/{id}", SCOPE_ADMIN, BODY_NONE, handle_delete, "forget a final task",
       NULL },
+    { "GET", "/api/events", SCOPE_READ, BODY_NONE, handle_events, "what happens to all tasks (SSE)",
+      events_query },
     { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL },
     { "POST", "/api/workers/reload", SCOPE_ADMIN, BODY_NONE, handle_reload,
       "let all workers load their task files anew", NULL },

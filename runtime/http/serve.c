@@ -12,8 +12,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/entries.h"
+#include "http/events.h"
+#include "http/follow.h"
 #include "http/reload.h"
 #include "http/served.h"
+#include "http/sse.h"
 #include "http/waits.h"
 #include "keeper/keeper.h"
 #include "lifecycle/await.h"
@@ -47,6 +50,7 @@ static void on_event(void *arg, const char *line, size_t len);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_ledger_up(void *arg);
 static void on_notify(void *arg);
+static void on_changed(void *arg);
 
 int serve_main(const struct config *config)
 {
@@ -88,6 +92,9 @@ static bool prepare(struct serve *serve, struct err *err)
     api->entries = entries_new(api->ledger);
     api->served = served_new(api->ledger);
     api->waits = waits_new(api);
+    api->streams = streams_new(api);
+    api->follows = follows_new(api);
+    api->events = events_new(api);
     api->reloads = reloads_new(api);
     return listen_at(serve, err);
 }
@@ -101,9 +108,9 @@ static bool open_stores(struct serve *serve, struct err *err)
     const struct broker_hooks broker = {
         .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
     };
-    const struct ledger_hooks news = { .arg = serve,
-                                       .connected = on_ledger_up,
-                                       .control = on_notify };
+    const struct ledger_hooks news = {
+        .arg = serve, .connected = on_ledger_up, .control = on_notify, .changed = on_changed
+    };
     if (!config_redis_target(api->config, &redis, err)) return false;
     if (!config_postgres_conninfo(api->config, &postgres, err)) {
         redis_target_close(&redis);
@@ -203,6 +210,7 @@ static void answer_everybody(struct serve *serve)
     api->is_leaving = true;
     waits_end(api->waits);
     reloads_end(api->reloads);
+    streams_end(api->streams);
     timer_start(&serve->patience, LEAVE_US);
     while (http_server_is_busy(api->server) && !serve->is_late) loop_turn(&serve->loop, true);
     timer_stop(&serve->patience);
@@ -213,6 +221,8 @@ static void close_down(struct serve *serve)
 {
     struct api *api = &serve->api;
     if (serve->keeper) keeper_stop(serve->keeper);
+    if (api->events) events_stop(api->events);
+    if (api->follows) follows_stop(api->follows);
     if (api->ledger) ledger_free(api->ledger);
     if (api->lists) ledger_free(api->lists);
     if (api->inserts) ledger_free(api->inserts);
@@ -223,6 +233,9 @@ static void close_down(struct serve *serve)
     if (api->server) http_server_free(api->server);
     if (api->reloads) reloads_free(api->reloads);
     if (api->waits) waits_free(api->waits);
+    follows_free(api->follows);
+    events_free(api->events);
+    streams_free(api->streams);
     served_free(api->served);
     entries_free(api->entries);
     submitter_free(api->submitter);
@@ -244,7 +257,7 @@ static void on_redis_up(void *arg)
 static void on_event(void *arg, const char *line, size_t len)
 {
     struct serve *serve = arg;
-    if (serve->api.waits) waits_event(serve->api.waits, line, len);
+    if (serve->api.events) events_line(serve->api.events, line, len);
 }
 
 static void on_keeper_news(void *arg, int64_t run_at_us)
@@ -257,6 +270,8 @@ static void on_ledger_up(void *arg)
 {
     struct serve *serve = arg;
     ledger_listen(serve->api.ledger);
+    ledger_listen_changes(serve->api.ledger);
+    if (serve->api.events) events_changed(serve->api.events);
     if (serve->api.entries) entries_forget(serve->api.entries);
 }
 
@@ -266,4 +281,10 @@ static void on_notify(void *arg)
     struct serve *serve = arg;
     if (serve->api.entries) entries_forget(serve->api.entries);
     if (serve->api.reloads) reloads_news(serve->api.reloads);
+}
+
+static void on_changed(void *arg)
+{
+    struct serve *serve = arg;
+    if (serve->api.events) events_changed(serve->api.events);
 }

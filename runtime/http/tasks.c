@@ -1,6 +1,7 @@
 /* tasks.c: reading tasks. The ledger answers in the words of the contract; here is only what was
  * asked for. */
 #include "http/api.h"
+#include "http/follow.h"
 #include "http/selection.h"
 
 #define OFFSET_MAX INT64_C(1000000000)
@@ -24,8 +25,13 @@ void handle_list(struct exchange *exchange)
 void handle_logs(struct exchange *exchange)
 {
     int64_t after = 0, limit = 1000;
-    if (query_int(exchange, "after", 0, INT64_MAX, &after) &&
-        query_int(exchange, "limit", 1, 1000, &limit))
+    bool follows = false;
+    if (!query_int(exchange, "after", 0, INT64_MAX, &after) ||
+        !query_int(exchange, "limit", 1, 1000, &limit) || !query_bool(exchange, "follow", &follows))
+        return;
+    if (follows)
+        follow_logs(exchange, after);
+    else
         ledger_logs(exchange->api->ledger, &exchange->id, after, (int32_t)limit, answer_from_ledger,
                     exchange);
 }

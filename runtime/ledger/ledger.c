@@ -16,6 +16,7 @@ struct ledger {
     struct pg *pg;
     char *namespace;
     char *channel; /* of control requests and answers */
+    char *changes; /* the channel of what nobody announces */
     struct ledger_hooks hooks;
     struct list again; /* struct call.node */
     struct timer pause;
@@ -35,6 +36,7 @@ struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *n
     ledger->loop = loop;
     ledger->namespace = xstrdup(namespace);
     ledger->channel = xasprintf("%s_control", namespace);
+    ledger->changes = xasprintf("%s_changed", namespace);
     if (hooks) ledger->hooks = *hooks;
     list_init(&ledger->again);
     timer_init(loop, &ledger->pause, on_pause_over);
@@ -66,6 +68,8 @@ static void on_notified(void *arg, const char *channel, const char *payload)
     (void)payload;
     if (strcmp(channel, ledger->channel) == 0 && ledger->hooks.control) {
         ledger->hooks.control(ledger->hooks.arg);
+    } else if (strcmp(channel, ledger->changes) == 0 && ledger->hooks.changed) {
+        ledger->hooks.changed(ledger->hooks.arg);
     }
 }
 
@@ -84,12 +88,15 @@ static void on_pause_closed(struct timer *timer)
     struct ledger *ledger = container_of(timer, struct ledger, pause);
     free(ledger->namespace);
     free(ledger->channel);
+    free(ledger->changes);
     free(ledger);
 }
 
 bool ledger_is_up(const struct ledger *ledger) { return pg_is_up(ledger->pg); }
 
 void ledger_listen(struct ledger *ledger) { pg_listen(ledger->pg, ledger->channel); }
+
+void ledger_listen_changes(struct ledger *ledger) { pg_listen(ledger->pg, ledger->changes); }
 
 void ledger_again(struct ledger *ledger, struct list *node, int tries)
 {

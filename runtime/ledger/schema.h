@@ -20,3 +20,4 @@ extern const char schema_partitions[];
 extern const char schema_ends[];
 extern const char schema_operate[];
 extern const char schema_catalogue[];
+extern const char schema_news[];

@@ -52,6 +52,7 @@ const char schema_operate[] =
     "      FROM last l JOIN tasks t ON t.id = l.id WHERE l.status IN (4, 5) ORDER BY t.id\n"
     "      ON CONFLICT DO NOTHING RETURNING active.id)\n"
     "  SELECT array_agg(p.id) INTO again FROM put p;\n"
+    "  IF again IS NOT NULL THEN PERFORM pg_notify(current_schema() || '_changed', ''); END IF;\n"
     "  RETURN QUERY SELECT i.n, CASE\n"
     "    WHEN t.task_id IS NULL THEN\n"
     "      operated_json(i.id, 'not_found', NULL, 'no such task', NULL)\n"
