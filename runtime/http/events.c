@@ -99,7 +99,8 @@ void handle_events(struct exchange *exchange)
     }
     on_tell(&events->tell); /* what came before is not for this one */
     list_push_back(&events->clients, &client->node);
-    if (broker_is_up(events->api->broker) == false) plan_look(events, LOOK_US);
+    bool looks = uv_is_active((uv_handle_t *)&events->look.handle);
+    if (!broker_is_up(events->api->broker) && !looks) plan_look(events, LOOK_US);
     if (!last || events->is_over) return;
     int64_t age_us = clock_wall_us() - known_id + OVERLAP_US;
     client->is_catching_up = true;

@@ -46,6 +46,7 @@ static void on_patience(struct timer *timer);
 static void answer_everybody(struct serve *serve);
 static void close_down(struct serve *serve);
 static void on_redis_up(void *arg);
+static void on_redis_lost(void *arg, const struct err *why);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_ledger_up(void *arg);
@@ -105,9 +106,11 @@ static bool open_stores(struct serve *serve, struct err *err)
     const char *namespace = config_text(api->config, SET_NAMESPACE);
     struct redis_target redis;
     char *postgres;
-    const struct broker_hooks broker = {
-        .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
-    };
+    const struct broker_hooks broker = { .arg = serve,
+                                         .connected = on_redis_up,
+                                         .lost = on_redis_lost,
+                                         .event = on_event,
+                                         .keeper = on_keeper_news };
     const struct ledger_hooks news = {
         .arg = serve, .connected = on_ledger_up, .control = on_notify, .changed = on_changed
     };
@@ -252,6 +255,12 @@ static void on_redis_up(void *arg)
 {
     struct serve *serve = arg;
     if (serve->api.waits) waits_look(serve->api.waits); /* what was announced meanwhile is lost */
+}
+
+static void on_redis_lost(void *arg, const struct err *why)
+{
+    (void)why;
+    on_event(arg, "", 0);
 }
 
 static void on_event(void *arg, const char *line, size_t len)

@@ -248,6 +248,38 @@ class AllTasks(EventsTest):
             self.run_("retry", task_id)
             stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")
 
+    def test_without_redis_the_ledger_tells(self):
+        with self.follow_all() as stream:
+            task_id, go_on = self.steps()
+            self.wait_started(task_id)
+            one = self.follow(task_id)
+            one.until(lambda e: e.kind == "log")
+            self.place.redis_server.stop()
+            try:
+                go_on()
+                events = one.rest()
+                self.assertEqual(sse.texts(events)[-1], "<b>\r\nend</b>")
+                self.assertEqual(sse.statuses(events), [("SUCCESS", 1)])
+                stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")
+            finally:
+                self.place.redis_server.start()
+            later = self.submit("again")
+            events = stream.until(lambda e: e.data["id"] == later and e.data.get("status") == "SUCCESS")
+            self.assertEqual(sse.statuses(events, task_id), [])
+
+    def test_who_does_not_read_is_dropped(self):
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((self.api.host, self.api.port))
+        self.addCleanup(slow.close)
+        slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with self.follow_all() as stream:
+            before = ctutor.descriptors(self.api.pid)
+            for _ in range(8):  # more than the buffers of a socket hold
+                task_id = self.submit("loud", {"lines": 240, "size": 4000})
+                stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")
+            ctutor.wait_until(lambda: len(ctutor.descriptors(self.api.pid)) < len(before), 10, "the slow one is gone")
+
 
 class Leaving(EventsTest):
     def test_clients_that_go_leave_nothing_behind(self):
