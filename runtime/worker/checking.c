@@ -29,7 +29,7 @@
 #define CHECKER_BYTES (INT64_C(2) << 30)
 #define STUCK_US      (VM_LOAD_LIMIT_US + 1500000) /* Lua code has long been interrupted */
 #define STUCK_MAX     15                           /* files; each costs that long */
-#define WORDS         3                            /* before them: __checker DIR TIMEOUT_US */
+#define WORDS         4                            /* before them: __checker -- DIR TIMEOUT_US */
 
 static char *self[1 + WORDS + STUCK_MAX + 1]; /* what on_stuck executes */
 static char **self_stuck;                     /* in it: the file being loaded */
@@ -48,7 +48,7 @@ bool checking_start(const char *directory, int64_t default_timeout_us, const str
                     struct err *err)
 {
     char *timeout = xasprintf("%lld", (long long)default_timeout_us);
-    const char *argv[] = { "ctutor-run", "__checker", directory, timeout, NULL };
+    const char *argv[] = { "ctutor-run", "__checker", "--", directory, timeout, NULL };
     static const char *const armed[] = { FAULTS_VARIABLE "=3", NULL };
     struct proc_options options = PROC_OPTIONS;
     int before = -1;
@@ -135,7 +135,8 @@ static void prepare_anew(size_t argc, const char *const *argv)
     size_t at = 0;
     self[at++] = xstrdup("ctutor-run");
     self[at++] = xstrdup("__checker");
-    for (size_t i = 0; i < argc && at + 2 < COUNT_OF(self); i++) self[at++] = xstrdup(argv[i]);
+    self[at++] = xstrdup("--");
+    for (size_t i = 0; i < argc && at + 1 < COUNT_OF(self); i++) self[at++] = xstrdup(argv[i]);
     self_stuck = &self[at];
 }
 
