@@ -109,7 +109,8 @@ struct inserted {
 };
 typedef void ledger_insert_fn(void *arg, const struct inserted *inserted, size_t count,
                               bool unknown, const struct err *err);
-/* answers in the order given. ERR_DATA: Postgres refused some data; the caller halves the batch.
+/* answers in the order given. ERR_DATA: Postgres refused some data, ERR_INPUT: an id of a wrong
+ * clock; the caller halves the batch.
  * Makes a missing partition and repeats by itself. */
 void ledger_insert(struct ledger *ledger, const struct submission *const *submissions, size_t count,
                    ledger_insert_fn *done, void *arg);
