@@ -1,5 +1,5 @@
 /* internal.c: the processes that a supervisor starts from its own program. Nobody types these. */
-#include <stdlib.h>
+#include <limits.h>
 
 #include "bindings/bindings.h"
 #include "cli/commands.h"
@@ -30,7 +30,7 @@ const struct command command_internal_isolated = {
 
 const struct command command_internal_checker = {
     .name = "__checker",
-    .usage = "DIR TIMEOUT_US",
+    .usage = "DIR TIMEOUT_US [STUCK...]",
     .summary = "look through the task files aside",
     .run = run_checker,
     .hidden = true,
@@ -46,7 +46,8 @@ static int run_runner(struct app *app, const struct cli_args *args)
 static int run_checker(struct app *app, const struct cli_args *args)
 {
     struct err err;
-    if (!cli_expect_words(&command_internal_checker, args, 2, 2, &err)) return app_fail(app, &err);
-    return checker_main(args->words[0], strtoll(args->words[1], NULL, 10), binding_table,
+    if (!cli_expect_words(&command_internal_checker, args, 2, INT_MAX, &err))
+        return app_fail(app, &err);
+    return checker_main((size_t)args->count, (const char *const *)args->words, binding_table,
                         binding_count);
 }

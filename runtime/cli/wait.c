@@ -2,7 +2,8 @@
  *
  *   look -> source_info -> on_info [-> source_logs -> on_logs ...] -> look_end -> news
  *   on_event: status and progress are told at once; a final status and log lines only cause a look,
- *   since the ledger has the logs in order and nothing may come after the final status. */
+ *   since the ledger has the logs in order and nothing may come after the final status. So does
+ *   progress of which the start is not told yet: that was said before anybody listened. */
 #include "cli/wait.h"
 
 #include <signal.h>
@@ -197,9 +198,13 @@ static void on_event(void *arg, const char *line, size_t len)
     bool is_early = !wait->is_told && !word; /* nothing stands before the first status */
     if (id && kind && strcmp(id, wait->id_text) == 0 && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
-        wait->events++;
+        bool is_progress = strcmp(kind, "progress") == 0;
+        bool is_early = is_progress && wait->status != TASK_STARTED;
+        if (!is_early) wait->events++;
         wait->pause_us = LOOK_MOST_US;
-        if (strcmp(kind, "progress") == 0)
+        if (is_early)
+            wait->look_at_us = now_us;
+        else if (is_progress)
             tell_progress(wait, event, member_text(event, "at"));
         else if (strcmp(kind, "log") == 0 && wait->options->wants_logs &&
                  soon_us < wait->look_at_us)

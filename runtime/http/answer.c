@@ -9,6 +9,7 @@
 #include "http/api.h"
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+static void set_headers(struct http_request *request);
 static void write_error(struct buf *out, const char *detail, const char *code,
                         const struct params_error *fields, size_t count);
 static void exchange_free(struct exchange *exchange);
@@ -163,10 +164,27 @@ void exchange_drop(struct exchange *exchange)
     exchange_free(exchange);
 }
 
+void answer_nothing(struct exchange *exchange) { end(exchange, 204, NULL, NULL); }
+
+struct http_stream *answer_stream(struct exchange *exchange, const char *type,
+                                  const struct http_stream_hooks *hooks)
+{
+    struct http_request *request = exchange->request;
+    set_headers(request);
+    http_set_header(request, "X-Accel-Buffering", "no"); /* nginx must not hold it back */
+    exchange_free(exchange);
+    return http_stream_start(request, type, hooks);
+}
+
+static void set_headers(struct http_request *request)
+{
+    http_set_header(request, "Cache-Control", "no-store");
+}
+
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
     struct http_request *request = exchange->request;
-    http_set_header(request, "Cache-Control", "no-store");
+    set_headers(request);
     http_answer(request, status, type, takes_body);
     exchange_free(exchange);
 }

@@ -35,6 +35,9 @@ struct api {
     struct grants *grants;
     struct logins *logins; /* login.h */
     struct hosts hosts;
+    struct streams *streams; /* sse.h */
+    struct follows *follows; /* follow.h */
+    struct events *events;   /* events.h */
     bool is_leaving;
 };
 
@@ -104,6 +107,10 @@ void answer_page(struct exchange *exchange, int status, struct buf *takes_html);
 void answer_redirect(struct exchange *exchange, const char *to);
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+void answer_nothing(struct exchange *exchange); /* 204 */
+/* 200 without end. */
+struct http_stream *answer_stream(struct exchange *exchange, const char *type,
+                                  const struct http_stream_hooks *hooks);
 /* What the client has left: nothing is said to it. */
 void exchange_drop(struct exchange *exchange);
 /* A ledger_json_fn whose arg is the exchange: 200 with what came; "" is a 404. */
@@ -123,8 +130,10 @@ void handle_submit_bulk(struct exchange *exchange); /* bulk.c */
 void handle_list(struct exchange *exchange);        /* tasks.c */
 void handle_info(struct exchange *exchange);
 void handle_logs(struct exchange *exchange);
-void handle_result(struct exchange *exchange); /* waits.c */
-void handle_cancel(struct exchange *exchange); /* operate.c */
+void handle_result(struct exchange *exchange);      /* waits.c */
+void handle_task_events(struct exchange *exchange); /* follow.c */
+void handle_events(struct exchange *exchange);      /* events.c */
+void handle_cancel(struct exchange *exchange);      /* operate.c */
 void handle_retry(struct exchange *exchange);
 void handle_delete(struct exchange *exchange);
 void handle_cancel_many(struct exchange *exchange);

@@ -26,14 +26,22 @@ static const struct route_param list_query[] = {
     { "offset", "integer", "how many to pass over; default 0" },
     { 0 }
 };
+#define LAST_EVENT_PARAM                                                                           \
+    {                                                                                              \
+        "last_event_id", "string", "what came behind it; the header Last-Event-ID counts more"     \
+    }
+
 static const struct route_param result_query[] = {
     { "timeout", "duration", "how long to wait until it is final: 0 to 300 s; default 30" }, { 0 }
 };
 static const struct route_param logs_query[] = {
     { "after", "integer", "the seq of the last line that is known; default 0" },
     { "limit", "integer", "1 to 1000; default 1000" },
+    { "follow", "boolean", "true: a stream of its log lines (SSE) until it is final" },
+    LAST_EVENT_PARAM,
     { 0 }
 };
+static const struct route_param events_query[] = { LAST_EVENT_PARAM, { 0 } };
 
 static const struct route_param reload_query[] = {
     { "name", "string", "this worker; may be repeated. Without name and host: all" },
@@ -77,6 +85,8 @@ const struct route route_table[] = {
       "wait until a task is final", result_query, true },
     { "GET", "/api/tasks/{id}/logs", SCOPE_READ, BODY_NONE, handle_logs, "what a task logged",
       logs_query, true },
+    { "GET", "/api/tasks/{id}/events", SCOPE_READ, BODY_NONE, handle_task_events,
+      "what happens to a task, until it is final (SSE)", events_query, true },
     { "DELETE", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
       NULL, true },
     { "POST", "/api/tasks/{id}/cancel", SCOPE_SUBMIT, BODY_NONE, handle_cancel, "cancel a task",
@@ -85,6 +95,8 @@ const struct route route_table[] = {
       "run a failed or cancelled task again", NULL, true },
     { "DELETE", "/api/tasks/{id}", SCOPE_ADMIN, BODY_NONE, handle_delete, "forget a final task",
       NULL, true },
+    { "GET", "/api/events", SCOPE_READ, BODY_NONE, handle_events, "what happens to all tasks (SSE)",
+      events_query, false },
     { "GET", "/api/workers", SCOPE_READ, BODY_NONE, handle_workers, "the living workers", NULL,
       true },
     { "POST", "/api/workers/reload", SCOPE_ADMIN, BODY_NONE, handle_reload,

@@ -195,3 +195,13 @@ bool query_int(struct exchange *exchange, const char *name, int64_t min, int64_t
                  (long long)max);
     return false;
 }
+
+bool query_bool(struct exchange *exchange, const char *name, bool *out)
+{
+    const char *text = http_query(exchange->request, name);
+    if (!text) return true;
+    *out = !*text || strcmp(text, "true") == 0;
+    if (*out || strcmp(text, "false") == 0) return true;
+    answer_field(exchange, name, "must be true or false");
+    return false;
+}

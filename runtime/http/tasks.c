@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "http/api.h"
+#include "http/follow.h"
 #include "http/selection.h"
 
 #define OFFSET_MAX INT64_C(1000000000)
@@ -36,8 +37,13 @@ void handle_list(struct exchange *exchange)
 void handle_logs(struct exchange *exchange)
 {
     int64_t after = 0, limit = 1000;
-    if (query_int(exchange, "after", 0, INT64_MAX, &after) &&
-        query_int(exchange, "limit", 1, 1000, &limit))
+    bool follows = false;
+    if (!query_int(exchange, "after", 0, INT64_MAX, &after) ||
+        !query_int(exchange, "limit", 1, 1000, &limit) || !query_bool(exchange, "follow", &follows))
+        return;
+    if (follows)
+        follow_logs(exchange, after);
+    else
         ledger_logs(exchange->api->ledger, &exchange->id, after, (int32_t)limit, answer_from_ledger,
                     exchange);
 }

@@ -109,6 +109,11 @@ void pg_become(struct pg *pg, enum pg_state state)
     pg->state = state;
 }
 
+static const char *user(const struct pg *pg)
+{
+    return pg->application ? pg->application : "ctutor-run";
+}
+
 static int64_t backoff_us(const struct pg *pg)
 {
     int64_t limit = BACKOFF_MIN_US;
@@ -123,6 +128,8 @@ void pg_lose(struct pg *pg, const struct err *why)
     bool lasted = pg->state == PG_UP && clock_boot_us() - pg->up_since_us > LASTED_US;
     pg->failures = lasted ? 1 : pg->failures + 1;
     pg->why = *why;
+    if (!pg->has_complained) log_warn("%s; trying again (%s)", why->text, user(pg));
+    pg->has_complained = true;
     pg_become(pg, PG_DOWN);
     disconnect(pg);
     timer_start(&pg->state_timer, backoff_us(pg));
@@ -143,7 +150,7 @@ void pg_ready(struct pg *pg)
 {
     pg_become(pg, PG_UP);
     pg->up_since_us = pg->heard_us = clock_boot_us();
-    timer_start(&pg->state_timer, SILENCE_US);
+    timer_start(&pg->state_timer, pg->has_complained ? LASTED_US : SILENCE_US);
     if (pg->hooks.connected) pg->hooks.connected(pg->hooks.arg);
     pg_jobs_send(pg);
 }
@@ -225,6 +232,8 @@ static void watch_silence(struct pg *pg)
 {
     int64_t silent_us = clock_boot_us() - pg->heard_us;
     bool is_silent = silent_us >= SILENCE_US;
+    if (pg->has_complained) log_info("Postgres is reachable again (%s)", user(pg));
+    pg->has_complained = false;
     if (is_silent && list_is_empty(&pg->sent))
         pg_job_queue(pg, pg_job_new(PG_JOB_PLAIN, xstrdup(""), PROBE_US));
     timer_start(&pg->state_timer, is_silent ? SILENCE_US : SILENCE_US - silent_us);

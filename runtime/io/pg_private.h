@@ -78,6 +78,7 @@ struct pg {
     int64_t next_deadline_us;    /* INT64_MAX: the timer is not armed */
     int users;                   /* timers and look-ups that still need this memory */
     unsigned failures;           /* connections in a row that failed or did not last */
+    bool has_complained;         /* until one has lasted */
     struct err why;              /* the last loss; also why it is doomed */
 
     PQconninfoOption *address; /* owned; NULL: cannot be parsed */

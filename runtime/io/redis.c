@@ -24,7 +24,6 @@
 
 #define BACK_OFF_FIRST_US 50000
 #define BACK_OFF_MOST_US  1000000
-#define STABLE_AFTER_US   2000000 /* a connection that lasted so long begins the back-off anew */
 #define PING_WITHIN_US    4000000
 
 static void on_step(struct timer *timer);
@@ -249,6 +248,8 @@ static void ping(struct redis *redis)
 static void watch_silence(struct redis *redis)
 {
     int64_t quiet_us = clock_boot_us() - redis->heard_us;
+    if (redis->has_complained) log_info("Redis (%s) is reachable again", redis->shown);
+    redis->has_complained = false;
     if (redis->ping_is_out)
         redis_drop_because(redis, "the server fell silent");
     else if (quiet_us < REDIS_QUIET_US)
@@ -316,7 +317,7 @@ void redis_on_failed(void *arg, const struct err *why)
     struct redis *redis = arg;
     let_go(redis);
     bool was_up = redis->state == REDIS_UP;
-    if (was_up && clock_boot_us() - redis->up_since_us >= STABLE_AFTER_US) redis->attempt = 0;
+    if (was_up && clock_boot_us() - redis->up_since_us >= REDIS_STABLE_AFTER_US) redis->attempt = 0;
     redis->state = REDIS_DOWN;
     redis->why = *why;
     redis->must_tell_lost = redis->must_tell_lost || was_up;

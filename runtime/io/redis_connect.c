@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "io/redis_command.h"
 #include "io/redis_private.h"
@@ -59,9 +58,7 @@ void redis_become_up(struct redis *redis)
     redis->state = REDIS_UP;
     redis->ping_is_out = false;
     redis->up_since_us = clock_boot_us();
-    timer_start(&redis->step, REDIS_QUIET_US);
-    if (redis->has_complained) log_info("Redis (%s) is reachable again", redis->shown);
-    redis->has_complained = false;
+    timer_start(&redis->step, redis->has_complained ? REDIS_STABLE_AFTER_US : REDIS_QUIET_US);
     struct list *node;
     while ((node = list_pop_front(&redis->waiting)))
         redis_to_wire(redis, container_of(node, struct redis_call, node));

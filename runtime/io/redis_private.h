@@ -9,6 +9,8 @@
 
 #define REDIS_CONNECT_WITHIN_US 2500000 /* with the back-off: found again within 5 s */
 #define REDIS_QUIET_US          5000000
+/* A connection that lasted so long is one: it is told of, and begins the back-off anew. */
+#define REDIS_STABLE_AFTER_US 2000000
 
 enum redis_state {
     REDIS_DOWN,
@@ -41,8 +43,8 @@ struct redis {
     struct list waiting, flight, ended;
     struct defer tell;
     bool must_tell_lost;
-    bool has_complained;
-    struct err why; /* of the last drop */
+    bool has_complained; /* until a connection has lasted */
+    struct err why;      /* of the last drop */
 };
 
 /* redis.c */

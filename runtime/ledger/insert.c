@@ -150,6 +150,12 @@ static void insert_answered(struct call *call, const struct pg_answer *answer)
     if (wants_partition && insert->passes == 0) {
         insert->passes++;
         ledger_partitions(call->ledger, on_partitions, insert);
+    } else if (wants_partition) {
+        struct err err;
+        err_set(&err, ERR_INPUT,
+                "an id is weeks off Postgres' clock: set the clock of the machine "
+                "that made it (the id holds its time)");
+        insert_done(insert, false, &err);
     } else if (has_raced && insert->passes < PASSES_MAX) {
         insert_again(insert);
     } else if (answer->err) {

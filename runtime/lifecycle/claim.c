@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/batch.h"
+#include "lifecycle/refusal.h"
 
 #define CLAIM_BATCH      100 /* scripts stay short: a long one stalls everybody */
 #define START_BATCH      500
@@ -66,6 +67,7 @@ struct start_flight {
     struct held_hint **hints;
     struct timer repeat;
     int64_t sent_us;
+    bool has_complained;
     uint64_t kin; /* as of the statement: a reload may come before its answer */
     bool unknown; /* it may have committed: from now on only an answer ends it */
 };
@@ -351,7 +353,7 @@ static void on_started(void *arg, const struct started *started, size_t count, b
         flight_end(flight);
     } else if (err && (flight->unknown || err->code == ERR_STORE || err->code == ERR_RETRY)) {
         /* It may have committed: only the same claims can tell. Repeated until answered. */
-        if (err->code != ERR_STORE) log_error("start of %zu tasks: %s", flight->count, err->text);
+        refusal_tell(&flight->has_complained, claimer->ledger, "the start", flight->count, err);
         timer_start(&flight->repeat, REPEAT_US);
     } else if (err) {
         log_error("start of %zu tasks: %s", flight->count, err->text);
@@ -361,6 +363,7 @@ static void on_started(void *arg, const struct started *started, size_t count, b
         claimer->owner.fenced(claimer->owner.arg);
         flight_end(flight);
     } else {
+        refusal_over(&flight->has_complained, "the start", flight->count);
         hints_started(flight, started);
         flight_end(flight);
     }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "loop/batch.h"
 #include "lifecycle/announce.h"
+#include "lifecycle/refusal.h"
 
 #define SETTLE_BATCH 500
 #define SETTLE_BYTES (8u << 20) /* of one statement: it must be answered within its deadline */
@@ -42,6 +43,7 @@ struct flight {
     size_t count;
     struct settle_item **items;
     struct timer repeat;
+    bool has_complained;
 };
 
 static void copy_texts(struct settle_item *item);
@@ -165,6 +167,7 @@ static void on_finished(void *arg, const struct finished *finished, size_t count
     (void)count;
     (void)unknown; /* repeating is right whether or not it committed */
     if (!err) {
+        refusal_over(&flight->has_complained, "the end", flight->count);
         flight_done(flight, finished);
     } else if (err->code == ERR_CANCELLED) {
         flight_end(flight); /* shutting down without the store: the sweep gives the rows back */
@@ -174,7 +177,8 @@ static void on_finished(void *arg, const struct finished *finished, size_t count
         item_replace(flight->settler, flight->items[0], err);
         flight_send(flight);
     } else {
-        if (err->code != ERR_STORE) log_error("finish of %zu tasks: %s", flight->count, err->text);
+        refusal_tell(&flight->has_complained, flight->settler->ledger, "the end", flight->count,
+                     err);
         timer_start(&flight->repeat, REPEAT_US);
     }
 }

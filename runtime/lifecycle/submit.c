@@ -103,7 +103,7 @@ static void on_inserted(void *arg, const struct inserted *inserted, size_t count
     (void)count;
     if (!err) {
         flight_answer(flight, inserted);
-    } else if (err->code == ERR_DATA && flight->count > 1) {
+    } else if ((err->code == ERR_DATA || err->code == ERR_INPUT) && flight->count > 1) {
         flight_halve(flight);
     } else if (unknown && flight->tries++ < 3) {
         flight->again = true;

@@ -27,6 +27,7 @@ struct check {
     struct check_files files;
     const struct snapshot *previous; /* or NULL */
     int64_t default_timeout_us;
+    const struct check_watch *watch; /* or NULL */
     struct vm *vm;
     struct candidate *candidates; /* one per task file */
     struct check_outcome *out;
@@ -36,6 +37,7 @@ struct check {
 
 static void examine_all(struct check *check);
 static bool examine(struct check *check, struct candidate *candidate, struct err *err);
+static bool is_stuck(const struct check *check, const char *file);
 static void compute_version(const struct check *check, struct candidate *candidate,
                             const bool *used);
 static void settle_names(struct check *check);
@@ -58,11 +60,11 @@ static void check_close(struct check *check);
 
 bool check_directory(const char *directory, const struct snapshot *previous,
                      const struct script_host *host, int64_t default_timeout_us,
-                     struct check_outcome *out, struct err *err)
+                     const struct check_watch *watch, struct check_outcome *out, struct err *err)
 {
-    struct check check = { .previous = previous,
-                           .default_timeout_us = default_timeout_us,
-                           .out = out };
+    struct check check = {
+        .previous = previous, .default_timeout_us = default_timeout_us, .watch = watch, .out = out
+    };
     *out = (struct check_outcome){ 0 };
     if (!check_files_read(directory, &check.files, err)) return false;
     check.vm = vm_new(host, &check.files.lib, 1, true, err);
@@ -99,12 +101,17 @@ static void examine_all(struct check *check)
         }
         if (candidate->warnings.len == 0) buf_add_text(&candidate->warnings, "[]");
     }
+    if (check->watch) check->watch->loading(NULL);
 }
 
 static bool examine(struct check *check, struct candidate *candidate, struct err *err)
 {
     const struct check_file *file = candidate->file;
     struct vm_source source = { file->file, file->bytes, file->len, 0 };
+    if (check->watch && is_stuck(check, file->file))
+        return err_set(err, ERR_DEADLINE, "%s: stuck in a C function for 2 s while loading",
+                       file->file);
+    if (check->watch) check->watch->loading(file->file);
     bool *used = xcalloc(check->files.lib.count, sizeof *used);
     bool is_good = vm_analyse(check->vm, &source, used, &candidate->warnings, err) &&
                    vm_load(check->vm, &source, err) &&
@@ -114,6 +121,13 @@ static bool examine(struct check *check, struct candidate *candidate, struct err
     if (is_good) compute_version(check, candidate, used);
     free(used);
     return is_good;
+}
+
+static bool is_stuck(const struct check *check, const char *file)
+{
+    const char *const *stuck = check->watch->stuck;
+    while (*stuck && strcmp(*stuck, file) != 0) stuck++;
+    return *stuck != NULL;
 }
 
 static void compute_version(const struct check *check, struct candidate *candidate,

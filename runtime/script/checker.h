@@ -27,8 +27,15 @@ struct check_outcome {
     size_t errors;
 };
 void check_outcome_close(struct check_outcome *outcome);
-/* previous may be NULL (first load). default_timeout_us: CTUTOR_TIMEOUT (-1: none), for tasks
- * without one. Only an unreadable directory is an error. */
+/* What a file sits in that calls one C function without end (string.find can) is for a process to
+ * end: it is told which file it loads, and knows those that it was ended for. */
+struct check_watch {
+    const char *const *stuck;          /* NULL-terminated: not loaded, their error says so */
+    void (*loading)(const char *file); /* before each file; NULL: none any more */
+};
+/* previous, watch may be NULL (first load; nobody watches). default_timeout_us: CTUTOR_TIMEOUT (-1:
+ * none), for tasks without one. Only an unreadable directory is an error. */
 MUSTUSE bool check_directory(const char *directory, const struct snapshot *previous,
                              const struct script_host *host, int64_t default_timeout_us,
-                             struct check_outcome *out, struct err *err);
+                             const struct check_watch *watch, struct check_outcome *out,
+                             struct err *err);

@@ -3,12 +3,9 @@
  *   reload_start -> checker runs aside -> on_checked -> runners load -> all LOADED -> publish ->
  * answers The catalogue is written last: what it says, somebody serves. One reload at a time; a
  * request meanwhile begins another when this one is done. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -18,10 +15,8 @@
 #include "script/snapshot.h"
 #include "worker/supervisor_private.h"
 
-/* 2 s a file is the checker's own limit; this is for one that is stuck. */
+/* The checker itself ends what takes too long; this is for one that hangs. */
 #define CHECKER_US 60000000
-/* A file that allocates without bound fails alone, before the machine feels it. */
-#define CHECKER_BYTES (INT64_C(2) << 30)
 /* A runner whose loop is held by a task loads when that lets go. After this time one that serves
  * the new code is enough, after the longer one nobody is waited for. */
 #define LOADED_US      500000
@@ -29,8 +24,6 @@
 #define LOAD_TRIES     3 /* the checker found it good: a runner may have lacked time or memory */
 #define REPEAT_US      2000000 /* Postgres was away when the catalogue was to be written */
 
-static bool spawn_checker(struct supervisor *supervisor, struct err *err);
-static bool memory_file(const struct buf *bytes, int *fd, struct err *err);
 static void on_checker_deadline(struct timer *timer);
 static void on_loaded_deadline(struct timer *timer);
 static void on_checked(void *arg, struct proc *proc, struct proc_exit how);
@@ -74,59 +67,15 @@ void reload_start(struct supervisor *supervisor, const struct ident *request)
         return;
     }
     supervisor->phase = RELOAD_CHECKING;
-    if (!spawn_checker(supervisor, &err)) {
-        reload_failed(supervisor, err.text);
-    }
-}
-
-static bool spawn_checker(struct supervisor *supervisor, struct err *err)
-{
-    char *timeout =
-        xasprintf("%lld", (long long)config_duration_us(supervisor->config, SET_TIMEOUT));
-    const char *argv[] = { "ctutor-run", "__checker",
-                           config_text(supervisor->config, SET_TASKS_DIR), timeout, NULL };
-    int before = -1;
-    bool good = memory_file(&supervisor->snapshot, &before, err) &&
-                memory_file(NULL, &supervisor->checker_fd, err);
-    int fds[] = { before, supervisor->checker_fd, 2, fault_descriptor() };
-    static const char *const armed[] = { FAULTS_VARIABLE "=3", NULL };
-    struct proc_options options = { .argv = argv,
-                                    .file = SELF_FILE,
-                                    .limits = PROC_NO_LIMITS,
-                                    .env = fault_is_armed ? armed : NULL,
-                                    .fds = fds,
-                                    .fd_count = fault_is_armed ? 4 : 3,
-                                    .uid = (uid_t)-1,
-                                    .gid = (gid_t)-1 };
-#ifndef __SANITIZE_ADDRESS__ /* its shadow takes more */
-    options.limits.address_space = CHECKER_BYTES;
-#endif
-    good = good && proc_start(&options, on_checked, supervisor, &supervisor->checker, err);
-    free(timeout);
-    if (before >= 0) close(before);
-    if (good) {
-        timer_start(&supervisor->checker_deadline, CHECKER_US);
-    } else {
+    if (!checking_start(config_text(supervisor->config, SET_TASKS_DIR),
+                        config_duration_us(supervisor->config, SET_TIMEOUT), &supervisor->snapshot,
+                        on_checked, supervisor, &supervisor->checker, &supervisor->checker_fd,
+                        &err)) {
         supervisor->checker = NULL;
-        if (supervisor->checker_fd >= 0) close(supervisor->checker_fd);
-        supervisor->checker_fd = -1;
+        reload_failed(supervisor, err.text);
+        return;
     }
-    return good;
-}
-
-/* bytes NULL: an empty one */
-static bool memory_file(const struct buf *bytes, int *fd, struct err *err)
-{
-    size_t len = bytes ? bytes->len : 0;
-    *fd = memfd_create("ctutor-run", MFD_CLOEXEC);
-    if (*fd >= 0 && (len == 0 || (write(*fd, bytes->data, len) == (ssize_t)len &&
-                                  lseek(*fd, 0, SEEK_SET) == 0))) {
-        return true;
-    }
-    err_set(err, ERR_IO, "memory for the checker: %s", strerror(errno));
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-    return false;
+    timer_start(&supervisor->checker_deadline, CHECKER_US);
 }
 
 static void on_checker_deadline(struct timer *timer)

@@ -44,7 +44,7 @@ class Commands:
         if action == "alloc":
             self._run_out_of_memory(point)
             return
-        scenes = {"cancel": [self.cancel_waiting, self.cancel_running], "forget": [self.cancel_waiting],
+        scenes = {"cancel": [self.cancel_waiting, self.cancel_running], "forget": [self.cancel_due],
                   "retry": [self.retry], "push": [self.submit, self.retry], "delete": [self.delete]}
         for scene in scenes.get(verb, [self.submit]):
             entry = ("%s %s, %s" % (point, action, scene.__name__), scene("%s %s" % (point, action)))
@@ -136,7 +136,20 @@ class Commands:
             raise AssertionError("it ran more than once")
 
     def cancel_waiting(self, order):
-        return self._cancel(order, self.given(delay=3600))
+        self.place.run("queues", "pause", "default").expect(0)  # a delayed one has no hint to forget
+        try:
+            scene = self._cancel(order, self.given())
+            next(scene)
+        finally:
+            self.place.run("queues", "resume", "default").expect(0)
+        yield True
+        yield from scene
+
+    def cancel_due(self, order):
+        """Its hint lies in Redis, for nobody may claim it yet."""
+        self.place.run("queues", "pause", "low_priority").expect(0)
+        yield from self._cancel(order, self.given(queue="low_priority"))
+        self.place.run("queues", "resume", "low_priority").expect(0)
 
     def cancel_running(self, order):
         task_id = self.given(seconds=30)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 
@@ -77,6 +78,7 @@ class StoresTest(ctutor.JourneyTest):
             self.addCleanup(self.proxies.heal)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.log)
+        self.told_before = len(self.worker.log())
 
     def submit(self, *args, **options):
         return self.place.submit("noted", "log=" + self.log, *args, **options)
@@ -95,6 +97,10 @@ class StoresTest(ctutor.JourneyTest):
 
     def lines_of(self, task_id):
         return [line.replace(task_id + " ", "") for line in journey.stamps(self.log) if task_id in line]
+
+    def told(self, pattern):
+        """How many lines of the worker's log, since the test began."""
+        return len(re.findall(pattern, self.worker.log()[self.told_before:]))
 
     def in_time(self, seconds, most):
         if seconds > most:

@@ -91,6 +91,13 @@ class ClocksAreSet(ctutor.JourneyTest):
             self.result(late)
             self.assertLess(self.lateness(late), 0.5)
 
+    def test_of_a_client_by_weeks(self):
+        env = self.clocks.env("client")
+        for seconds in (40 * 86400, -80 * 86400):
+            self.clocks.step("client", seconds)
+            refused = self.place.run("submit", "noted", "log=" + self.log, env=env).expect(2)
+            self.assertIn("set the clock", refused.err)
+
     def test_of_redis(self):
         for seconds in (HOUR, -DAYS):
             self.step_and_look(("redis", seconds))

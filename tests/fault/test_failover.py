@@ -199,8 +199,10 @@ class Full(FailoverTest):
             self.assertEqual((refused.status, refused.out), (3, ""))
             time.sleep(1)
             self.assertEqual(self.place.run("status", large, "--json").json["status"], "STARTED")
+            self.assertEqual(self.told("the end of . tasks is refused and tried again: .*No space left.*disk"), 1)
         self.goes_on(running)
         self.assertEqual((self.result(large)["attempt"], self.result(large)["failures"]), (1, 0))
+        self.assertEqual(self.told("the end of . tasks goes on"), 1)
 
 
 if __name__ == "__main__":

@@ -156,10 +156,25 @@ class Restarts(StoresTest):
             for task_id in ids:
                 self.assertEqual(self.result(task_id)["attempt"], 1)
                 self.assertEqual(self.lines_of(task_id), ["start 1", "end 1"])
+            for user in ("starts", "supervisor", "keeper"):
+                wait_until(lambda: self.told("Postgres is reachable again .ctutor-run %s" % user), 10, user)
+                self.assertEqual(self.told("; trying again .ctutor-run %s" % user), 1)
+            self.told_before = len(self.worker.log())
 
 
 class Refusals(StoresTest):
     """A store that answers, and says no."""
+
+    def test_redis_read_only_and_back(self):
+        self.settle()
+        self.place.redis("REPLICAOF", "127.0.0.1", "1")
+        task_id = self.submit()
+        time.sleep(4)
+        self.place.redis("REPLICAOF", "NO", "ONE")
+        self.in_time(self.seconds_until_done(task_id), AFTER_RETURN)
+        lost = self.told(r"Redis \(.*READONLY.*trying again")
+        self.assertIn(lost, (1, 2), "one line a connection that writes")
+        wait_until(lambda: self.told(r"Redis \(.*is reachable again") >= lost, 10)
 
     def test_scripts_flushed(self):
         self.settle()
@@ -239,6 +254,7 @@ class Refusals(StoresTest):
         wait_until(lambda: "end 1" in self.lines_of(running), 10)
         time.sleep(2)
         self.assertEqual(self.lines_of(waiting), [])
+        self.assertEqual(self.told("trying again .ctutor-run starts"), 1, "told with every try")
         self._make_read_only("off")
         began = time.monotonic()
         for task_id in (running, waiting, self.submit()):

@@ -81,6 +81,14 @@ class TasksCheck(LocalTest):
         self.assertIn("endless.lua", done.out)
         self.assertLess(done.seconds, 20)
 
+    def test_a_file_stuck_in_a_c_function_is_named_and_the_others_are_usable(self):
+        self.place.task("double", DOUBLE)
+        self.place.task("endless", 'string.find(("a"):rep(60), ("a*"):rep(30) .. "b")')
+        done = self.run_("tasks", "check", status=1)
+        self.assertIn("endless.lua: stuck in a C function for 2 s while loading", done.out)
+        self.assertIn("double.lua: ok", done.out)
+        self.assertEqual(self.run_("tasks", "run", "double", "number=4", "factor=2").json["value"], 8)
+
     def test_another_folder_can_be_named_and_must_be_safe(self):
         other = os.path.join(self.place.root, "other")
         os.mkdir(other, 0o700)

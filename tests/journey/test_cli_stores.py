@@ -184,6 +184,22 @@ class Commands(ServedTest):
         self.assertEqual(told, sorted(told))
         self.assertEqual(told[-1], 100)
 
+    def test_a_watch_tells_the_status_before_a_progress_that_comes_first(self):
+        task = self.submit("wait")
+        self.wait_started(task)
+        with self.place.session() as say:
+            say("BEGIN; LOCK TABLE tasks, active;")  # no look is answered, progress goes on
+            process = self.place.start("watch", task, "--json")
+            channel = "{%s}:events" % self.place.namespace
+            wait_until(lambda: int(self.place.redis("PUBSUB", "NUMSUB", channel)[1]) > 0, 10)
+            time.sleep(0.5)
+            say("COMMIT;")
+        events = [json.loads(process.stdout.readline()) for _ in range(3)]
+        self.interrupt(process)
+        self.assertEqual([event["event"] for event in events], ["status", "log", "progress"])
+        self.run_("cancel", task)
+        self.result(task, status=1)
+
     def test_a_watch_says_when_it_happened_not_when_it_looked(self):
         task = self.final("hostile")
         info = self.info(task)

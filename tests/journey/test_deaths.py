@@ -193,10 +193,10 @@ class DeathTest(JourneyTest):
         with self.place.worker(name="heir", env=ENV, processes=2):
             mine = [self.started("nap", "seconds=18") for _ in range(10)]
             doomed = self.place.start_worker(name="doomed", env=ENV, queues="doomed,default")
-            his = [self.started("nap", "seconds=1.5", "--queue=doomed") for _ in range(3)]
-            self.place.run("queues", "pause", "doomed").expect(0)
+            his = [self.started("nap", "seconds=6", "--queue=doomed") for _ in range(3)]
             doomed.kill_group()
             dead = time.monotonic()
+            self.place.run("queues", "pause", "doomed").expect(0)
             wait_until(lambda: all(self.budgets(one)[0][0] == "0" for one in his), LEASE + 7)
             self.assertGreater(time.monotonic() - dead, LEASE - 2, "not before the lease is over")
             self.place.run("queues", "resume", "doomed").expect(0)

@@ -12,6 +12,9 @@ RELOADS = int(os.environ.get("CTUTOR_TEST_RELOADS", "200"))
 REFUSED = "what served before goes on"
 
 
+STUCK = 'string.find(("a"):rep(60), ("a*"):rep(30) .. "b")\n'  # years in one C function
+
+
 def answers(value):
     return "return { execute = function() return %s end }" % value
 
@@ -229,6 +232,27 @@ class ReloadTest(JourneyTest):
             self.assertEqual(outcome, "failed")
             self.assertRegex(error, "2 ?s")
             self.assertEqual(self.result("steady"), "steady")
+
+    def test_files_stuck_in_a_c_function_fail_alone(self):
+        with self.place.worker():
+            self.place.task("middle", answers(1))
+            self.assertEqual(self.reload_outcomes(0)["middle.lua"], ["loaded", None])
+            for name in ("first", "middle"):
+                self.place.task(name, STUCK + answers(2))
+            self.place.task("last", answers(3))
+            began = time.monotonic()
+            outcomes = self.reload_outcomes(1)
+            self.assertLess(time.monotonic() - began, 12)
+            for name, outcome in ("first", "failed"), ("middle", "kept"):
+                error = "%s.lua: stuck in a C function for 2 s while loading" % name
+                self.assertEqual(outcomes[name + ".lua"], [outcome, error])
+            self.assertEqual((self.result("steady"), self.result("middle"), self.result("last")), ("steady", 1, 3))
+
+    def test_a_file_stuck_in_a_c_function_does_not_keep_a_worker_from_starting(self):
+        self.place.task("endless", STUCK + answers(1))
+        with self.place.worker() as worker:
+            self.assertEqual(self.result("steady"), "steady")
+            self.assertIn("endless.lua: stuck in a C function", worker.log())
 
     def test_a_runner_that_computes_holds_nobody_up(self):
         self.place.task("hot", "return { timeout = 60, execute = function() while true do end end }")

@@ -85,7 +85,7 @@ static void check_again(void)
     json_decref(report);
     json_decref(catalogue);
     const struct snapshot *previous = before.report.len > 0 ? &before.snapshot : NULL;
-    if (!check_directory(directory, previous, &host, DEFAULT_TIMEOUT_US, &now, &err))
+    if (!check_directory(directory, previous, &host, DEFAULT_TIMEOUT_US, NULL, &now, &err))
         fail_msg("%s", err.text);
     report = json_loadb(now.report.data, now.report.len, 0, NULL);
     catalogue = json_loadb(now.catalogue.data, now.catalogue.len, 0, NULL);
@@ -347,12 +347,12 @@ static void a_directory_that_others_may_write_is_refused(void **state)
     (void)state;
     struct err err;
     assert_int_equal(chmod(directory, 0775), 0);
-    assert_false(check_directory(directory, NULL, &host, -1, &now, &err));
+    assert_false(check_directory(directory, NULL, &host, -1, NULL, &now, &err));
     assert_int_equal(err.code, ERR_INPUT);
     assert_non_null(strstr(err.text, "group or others may write"));
     assert_non_null(strstr(err.text, directory));
     assert_int_equal(chmod(directory, 0755), 0);
-    assert_false(check_directory("/nonexistent/tasks", NULL, &host, -1, &now, &err));
+    assert_false(check_directory("/nonexistent/tasks", NULL, &host, -1, NULL, &now, &err));
     assert_int_equal(err.code, ERR_INPUT);
 }
 
