@@ -199,10 +199,10 @@ static void on_event(void *arg, const char *line, size_t len)
     if (id && kind && strcmp(id, wait->id_text) == 0 && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
         bool is_progress = strcmp(kind, "progress") == 0;
-        bool is_early = is_progress && wait->status != TASK_STARTED;
-        if (!is_early) wait->events++;
+        bool is_ahead = is_progress && wait->status != TASK_STARTED; /* of what was told */
+        if (!is_ahead) wait->events++;
         wait->pause_us = LOOK_MOST_US;
-        if (is_early)
+        if (is_ahead)
             wait->look_at_us = now_us;
         else if (is_progress)
             tell_progress(wait, event, member_text(event, "at"));
