@@ -6,7 +6,8 @@ import { link } from './route.js';
 import { attempt, Confirm, Empty, html, Icon, Problem, Skeleton, Time } from './ui.js';
 import { bytes, duration, number, plural, short } from './words.js';
 
-const LOOK_MS = 2000, AGE_MS = 15000;
+// A submission is no event, nor is the age of the oldest: they are asked for.
+const LOOK_MS = 2000, ASK_MS = 5000, FIGURES_MS = 15000;
 const sum = (list, key) => list.reduce((all, one) => all + (one[key] || 0), 0);
 
 const Tile = ({ name, value, note, to, isBad }) =>
@@ -86,8 +87,8 @@ export function Overview({ isDark }) {
   const queues = useData('/api/queues'), workers = useData('/api/workers'), types = useData('/api/tasks/types'), stats = useData(`/api/stats?since=${range}`);
   const look = useThrottle(() => Promise.all([queues.reload(), workers.reload()]), LOOK_MS);
   useEvents('/api/events', (event) => event.event !== 'progress' && event.event !== 'log' && look());
-  useTick(AGE_MS, () => {
-    look();
+  useTick(ASK_MS, look);
+  useTick(FIGURES_MS, () => {
     stats.reload();
     types.reload();
   });

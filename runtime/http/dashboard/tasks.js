@@ -1,11 +1,11 @@
 // tasks.js: lists by filter, and what is done to many at once. The filter is the address: a list can be shared.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { post, useData, useEvents, useThrottle } from './api.js';
+import { post, useData, useEvents, useThrottle, useTick } from './api.js';
 import { go, link } from './route.js';
 import { attempt, Confirm, Empty, html, Problem, Progress, Skeleton, Status, STATUSES, Time } from './ui.js';
 import { duration, number, plural } from './words.js';
 
-const PAGE = 50, LOOK_MS = 1500;
+const PAGE = 50, LOOK_MS = 1500, ASK_MS = 5000; // a submission is no event
 const FIELDS = ['status', 'name', 'queue', 'tag', 'worker', 'parent', 'text', 'since', 'until'];
 const TIMES = [['', 'any time'], ['15m', '15 minutes'], ['1h', 'last hour'], ['1d', 'last day'], ['7d', 'last week']];
 const ORDERS = {
@@ -70,6 +70,7 @@ export function Tasks({ query }) {
   const list = useData(`/api/tasks?${asked}`), types = useData('/api/tasks/types'), queues = useData('/api/queues');
   const look = useThrottle(list.reload, LOOK_MS), all = useRef(null);
   useEvents('/api/events', (event) => event.event !== 'log' && look());
+  useTick(ASK_MS, look);
   const key = JSON.stringify(filter);
   useEffect(() => {
     setChosen(new Set());
