@@ -53,6 +53,7 @@ int err_exit_status(enum err_code code)
     switch (code) {
     case ERR_NONE: return 0;
     case ERR_INPUT:
+    case ERR_DENIED:
     case ERR_CONFLICT:
     case ERR_TOO_LARGE: return 2;
     case ERR_STORE:

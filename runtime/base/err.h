@@ -13,6 +13,7 @@
 enum err_code {
     ERR_NONE = 0,
     ERR_INPUT,       /* refused: wrong usage, bad value, invalid parameters (exit 2) */
+    ERR_DENIED,      /* not allowed: no right, or no proof of one (exit 2) */
     ERR_CONFLICT,    /* the id is in use by another task (exit 2) */
     ERR_TOO_LARGE,   /* over a limit (exit 2) */
     ERR_STORE,       /* Redis or Postgres cannot be reached, or did not answer in time (exit 3) */

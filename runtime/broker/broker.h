@@ -52,7 +52,8 @@ struct broker_hooks {
     void (*wake)(void *arg, const char *queue);
     void (*keeper)(void *arg, int64_t run_at_us); /* 0: look now */
     void (*cancel)(void *arg, const struct ident *id);
-    void (*event)(void *arg, const char *line, size_t len); /* one JSON line */
+    /* one JSON line; "": some may be lost (after a reconnect of the subscription) */
+    void (*event)(void *arg, const char *line, size_t len);
 };
 enum broker_channel {
     BROKER_WAKE = 1,

@@ -57,6 +57,8 @@ static void on_subscribed(void *arg)
     struct broker *broker = arg;
     if (broker->channels & (BROKER_WAKE | BROKER_WAKE_ISOLATED)) tell_wake(broker, NULL);
     if (broker->channels & BROKER_KEEPER) tell_keeper(broker, 0);
+    if (broker->channels & BROKER_EVENTS && broker->hooks.event)
+        broker->hooks.event(broker->hooks.arg, "", 0);
 }
 
 /* A hook may free the broker, which clears `channels`. */

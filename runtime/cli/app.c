@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/output.h"
+#include "cli/remote.h"
 
 #define LEDGER_WAIT_US INT64_C(5000000)
 
@@ -21,7 +22,6 @@ static void on_ledger_lost(void *arg, const struct err *why);
 static void on_control(void *arg);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_wake(void *arg, const char *queue);
-static bool refuse_api(const struct app *app, struct err *err);
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 
 void app_init(struct app *app)
@@ -37,6 +37,7 @@ void app_init(struct app *app)
 
 void app_close(struct app *app)
 {
+    if (app->remote) remote_free(app->remote);
     if (app->broker) broker_free(app->broker);
     if (app->ledger) ledger_free(app->ledger);
     timer_close(&app->deadline, NULL); /* lives as long as the loop */
@@ -123,15 +124,17 @@ bool app_use_stores(struct app *app, struct err *err)
 {
     bool is_json = strcmp(config_text(app->config, SET_LOG_FORMAT), "json") == 0;
     if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
-    return !config_wants_api(app->config) || refuse_api(app, err);
+    return app_refuse_api(app, err);
 }
 
-/* Whoever asks for the API must not be served from some stores that happen to be found. */
-static bool refuse_api(const struct app *app, struct err *err)
+/* Whoever asks for the API must not be served from some stores that happen to be found. Commands
+ * that an API can answer do not come here (source.h). */
+bool app_refuse_api(const struct app *app, struct err *err)
 {
+    if (!config_wants_api(app->config)) return true;
     return err_set(err, ERR_INPUT,
-                   "CTUTOR_API_URL and CTUTOR_TOKEN (from %s) name a REST API, which this version "
-                   "cannot talk to; unset them to use the stores themselves",
+                   "this needs Redis and Postgres themselves, and CTUTOR_API_URL with CTUTOR_TOKEN "
+                   "(from %s) names a REST API: unset them where the stores can be reached",
                    config_origin_text(app->config, SET_API_URL));
 }
 
@@ -205,6 +208,7 @@ const char *app_error_code(enum err_code code)
 {
     switch (code) {
     case ERR_INPUT: return "invalid";
+    case ERR_DENIED: return "forbidden";
     case ERR_CONFLICT: return "conflict";
     case ERR_TOO_LARGE: return "too_large";
     case ERR_STORE: return "unavailable";

@@ -27,6 +27,7 @@ struct app {
     struct loop loop;      /* initialised before a command runs */
     struct ledger *ledger; /* after app_open_ledger */
     struct broker *broker; /* after app_open_broker */
+    struct remote *remote; /* source.h; NULL: the stores themselves */
     bool json;             /* --json */
     bool colour;           /* stdout is a terminal and NO_COLOR is not set */
     bool terminal_err;     /* stderr is a terminal: progress bars */
@@ -80,8 +81,10 @@ bool app_wait_until(struct app *app, bool (*is_true)(const struct app *app), int
 /* For commands that ask or tell something and go: Redis starts connecting, Postgres answers, the
  * schema is there and ours. Quiet: connection troubles are the command's to tell, not the log's. */
 MUSTUSE bool app_open_stores(struct app *app, struct err *err);
-/* What app_open_stores does first: refuses to speak for a REST API. */
+/* What app_open_stores does first. */
 MUSTUSE bool app_use_stores(struct app *app, struct err *err);
+/* false: the settings name a REST API, and this is for a machine that reaches the stores. */
+MUSTUSE bool app_refuse_api(const struct app *app, struct err *err);
 /* The schema is there, and of this program's version. */
 MUSTUSE bool app_check_schema(struct app *app, struct err *err);
 /* Gives Redis up to at_most_us to come up. */

@@ -91,9 +91,10 @@ void help_overview(FILE *out)
     }
     fputs("\nEvery command knows --help, and --json for output that programs read.\n"
           "`ctutor-run help COMMAND` shows its options and examples, `ctutor-run help config` the\n"
-          "settings. Exit status: 0 done, 1 the task failed, 2 refused, 3 a store is away, 4 no "
-          "such\n"
-          "task, 5 not final yet, 6 its status forbids it, 124 waited too long, 130 interrupted.\n",
+          "settings. Exit status: 0 done, 1 the task failed, 2 refused, 3 a store or the API is "
+          "away,\n"
+          "4 no such task, 5 not final yet, 6 its status forbids it, 124 waited too long, 130\n"
+          "interrupted.\n",
           out);
 }
 

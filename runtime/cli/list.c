@@ -9,6 +9,7 @@
 #include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/source.h"
 #include "cli/table.h"
 
 #define WIDE 110 /* columns from which on the list says more */
@@ -42,9 +43,9 @@ static int run_list(struct app *app, const struct cli_args *args)
     filter.filter.limit = 100;
     bool good = cli_int(args, "limit", 1, 1000, &filter.filter.limit, &err) &&
                 cli_int(args, "offset", 0, INT32_MAX, &filter.filter.offset, &err) &&
-                app_open_stores(app, &err);
+                source_open(app, &err);
     if (good) {
-        ledger_list(app->ledger, &filter.filter, await_json, &await);
+        source_list(app, &filter.filter, await_json, &await);
         good = await_run(&app->loop, &await, &err);
     }
     if (good && app->json) {

@@ -41,7 +41,7 @@ static int run(struct app *app, const struct cli_args *args)
     struct err err;
     const char *door = cli_value(args, "grant"), *role = door && args->count ? args->words[0] : "";
     int64_t applied = 0;
-    if (!check(args, &err) || !app_open_ledger(app, &err) ||
+    if (!check(args, &err) || !app_refuse_api(app, &err) || !app_open_ledger(app, &err) ||
         !migrate(app, door, role, &applied, &err)) {
         return app_fail(app, &err);
     }

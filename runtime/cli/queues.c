@@ -1,5 +1,4 @@
-/* queues.c: `queues`, `queues pause`, `queues resume`. The ledger holds what is paused; Redis holds
- * a copy so that claims need not ask. */
+/* queues.c: `queues`, `queues pause`, `queues resume`. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,16 +8,14 @@
 #include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/source.h"
 #include "cli/table.h"
-
-#define BROKER_WAIT_US INT64_C(200000)
 
 static int run_queues(struct app *app, const struct cli_args *args);
 static int run_pause(struct app *app, const struct cli_args *args);
 static int run_resume(struct app *app, const struct cli_args *args);
 static int set_paused(struct app *app, const struct cli_args *args, const struct command *command,
                       bool is_paused);
-static bool copy_to_broker(struct app *app, struct err *err);
 static void print_queues(struct app *app, const json_t *queues);
 
 const struct command command_queues = {
@@ -48,9 +45,9 @@ static int run_queues(struct app *app, const struct cli_args *args)
 {
     struct err err;
     struct await await = { 0 };
-    if (!cli_expect_words(&command_queues, args, 0, 0, &err) || !app_open_stores(app, &err))
+    if (!cli_expect_words(&command_queues, args, 0, 0, &err) || !source_open(app, &err))
         return app_fail(app, &err);
-    ledger_queues(app->ledger, await_json, &await);
+    source_queues(app, await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
     if (good && app->json) {
         output_line(&await.json);
@@ -116,7 +113,6 @@ static int set_paused(struct app *app, const struct cli_args *args, const struct
                       bool is_paused)
 {
     struct err err;
-    struct await await = { 0 };
     if (!cli_expect_words(command, args, 1, 1, &err)) return app_fail(app, &err);
     const char *queue = args->words[0];
     if (!queue_name_is_valid(queue)) {
@@ -124,11 +120,8 @@ static int set_paused(struct app *app, const struct cli_args *args, const struct
                 queue);
         return app_fail(app, &err);
     }
-    if (!app_open_stores(app, &err)) return app_fail(app, &err);
-    ledger_pause(app->ledger, queue, is_paused, app_actor(), await_done, &await);
-    if (!await_run(&app->loop, &await, &err)) return app_fail(app, &err);
-    if (!app_wait_broker(app, BROKER_WAIT_US) || !copy_to_broker(app, &err))
-        output_note("warning: Redis is away; workers hear of it once it is back");
+    if (!source_open(app, &err) || !source_pause(app, queue, is_paused, &err))
+        return app_fail(app, &err);
     struct buf out = BUF_EMPTY;
     struct jsonw w;
     jsonw_init(&w, &out);
@@ -143,23 +136,4 @@ static int set_paused(struct app *app, const struct cli_args *args, const struct
     output_line(&out);
     buf_close(&out);
     return 0;
-}
-
-static bool copy_to_broker(struct app *app, struct err *err)
-{
-    struct await await = { 0 };
-    ledger_paused(app->ledger, await_json, &await);
-    bool good = await_run(&app->loop, &await, err);
-    json_t *paused = params_load(buf_text(&await.json), await.json.len);
-    size_t count = json_array_size(paused);
-    const char **names = xcalloc(count + 1, sizeof *names);
-    for (size_t i = 0; i < count; i++) names[i] = json_string_value(json_array_get(paused, i));
-    if (good) {
-        broker_set_paused(app->broker, names, count, await_broker, &await);
-        good = await_run(&app->loop, &await, err);
-    }
-    free(names);
-    json_decref(paused);
-    await_close(&await);
-    return good;
 }

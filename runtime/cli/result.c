@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/slice.h"
+#include "cli/source.h"
 #include "cli/wait.h"
 
 static int run_result(struct app *app, const struct cli_args *args);
@@ -41,7 +42,7 @@ static int run_result(struct app *app, const struct cli_args *args)
     struct wait_options wait = { .at_most_us = -1 };
     if (!cli_expect_words(&command_result, args, 1, 1, &err) ||
         !read_id(args->words[0], &id, &err) || !cli_wait(args, &wait.at_most_us, &err) ||
-        !app_open_stores(app, &err))
+        !source_open(app, &err))
         return app_fail(app, &err);
     if (cli_has(args, "wait") && !wait_until_final(app, &id, &wait, &err))
         return app_fail(app, &err);
@@ -52,7 +53,7 @@ int result_print(struct app *app, const struct ident *id, bool show_value)
 {
     struct await await = { 0 };
     struct err err;
-    ledger_result(app->ledger, id, await_json, &await);
+    source_result(app, id, await_json, &await);
     int status = await_run(&app->loop, &await, &err)
                      ? print_answer(app, id, &await.json, show_value)
                      : app_fail(app, &err);

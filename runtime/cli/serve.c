@@ -30,6 +30,7 @@ const struct command command_serve = {
 static int run(struct app *app, const struct cli_args *args)
 {
     struct err err;
-    if (!cli_expect_words(&command_serve, args, 0, 0, &err)) return app_fail(app, &err);
+    if (!cli_expect_words(&command_serve, args, 0, 0, &err) || !app_refuse_api(app, &err))
+        return app_fail(app, &err);
     return serve_main(app->config);
 }

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/source.h"
 #include "cli/wait.h"
 
 static int run_status(struct app *app, const struct cli_args *args);
@@ -34,9 +35,9 @@ static int run_status(struct app *app, const struct cli_args *args)
     struct err err;
     struct await await = { 0 };
     if (!cli_expect_words(&command_status, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err))
+        !read_id(args->words[0], &id, &err) || !source_open(app, &err))
         return app_fail(app, &err);
-    ledger_info(app->ledger, &id, await_json, &await);
+    source_info(app, &id, await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
     if (good && !await.json.len)
         good = err_set(&err, ERR_NOT_FOUND, "there is no task %s", args->words[0]);

@@ -2,6 +2,7 @@
  *
  *   pump: read -> split into lines -> check at the door -> submit_task ... on_submitted -> settle:
  *   print what is done at the head of the row, in the order of the lines
+ *   through an API: ... -> split into lines -> slices_add ... on_answer -> settle
  * At most IN_FLIGHT_MAX lines (and BYTES_MAX of them) are between reading and printing. A catalogue
  * entry is asked for once, and again when it is a few seconds old. */
 #include "cli/submit_bulk.h"
@@ -18,9 +19,13 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "cli/entry.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/slice.h"
+#include "cli/source.h"
 #include "cli/submit_options.h"
+#include "cli/submit_slices.h"
 #include "lifecycle/submit_answer.h"
 
 #define IN_FLIGHT_MAX  2000
@@ -42,17 +47,18 @@ struct bulk_line {
     size_t bytes;
     struct ident id;
     bool is_done;
-    struct submit_answer answer;
-    struct err err; /* ERR_NONE: accepted */
+    struct buf answer; /* JSON, of one that was accepted */
+    struct err err;    /* ERR_NONE: accepted */
     size_t field_count;
     struct params_error *fields; /* owned */
 };
 
 struct bulk {
     struct app *app;
-    struct submitter *submitter;
-    struct map *entries; /* name -> struct bulk_entry */
-    char *unknown;       /* the name that was asked for in vain last, or NULL */
+    struct submitter *submitter; /* or */
+    struct slices *slices;       /* through an API */
+    struct map *entries;         /* name -> struct bulk_entry */
+    char *unknown;               /* the name that was asked for in vain last, or NULL */
     struct err unknown_err;
     struct list row; /* struct bulk_line, in the order of lines */
     size_t in_flight, bytes;
@@ -79,6 +85,10 @@ static bool read_more(struct bulk *bulk);
 static bool take_line(struct bulk *bulk, const char **text, size_t *len);
 static void line_begin(struct bulk *bulk, const char *text, size_t len);
 static void on_submitted(void *arg, const struct submit_answer *answer, const struct err *err);
+static void lose(struct bulk_line *line, const struct err *err);
+static void on_answer(void *arg, const json_t *answer, const struct err *err);
+static enum err_code code_named(const char *word);
+static const char *id_of_answer(const char *json, size_t *len);
 static void settle(struct bulk *bulk);
 static void print_refused(struct bulk *bulk, const struct bulk_line *line);
 static bool find_entry(struct bulk *bulk, const char *name, const struct catalogue_entry **out,
@@ -88,7 +98,7 @@ int submit_bulk(struct app *app, const struct cli_args *args)
 {
     struct bulk bulk = { .app = app };
     struct err err;
-    if (!has_own_words(args, &err) || !app_open_stores(app, &err) ||
+    if (!has_own_words(args, &err) || !source_open(app, &err) ||
         !bulk_open(&bulk, cli_value(args, "bulk"), &err))
         return app_fail(app, &err);
     while (!bulk.is_ended || bulk.in_flight > 0) {
@@ -96,10 +106,11 @@ int submit_bulk(struct app *app, const struct cli_args *args)
         size_t len;
         while (has_room(&bulk) && take_line(&bulk, &text, &len)) line_begin(&bulk, text, len);
         bool has_read = !bulk.is_ended && has_room(&bulk) && read_more(&bulk);
+        if (bulk.slices && (!has_read || slices_is_full(bulk.slices))) slices_send(bulk.slices);
         loop_turn(&app->loop, !has_read);
         settle(&bulk);
     }
-    app_flush_broker(app);
+    if (app->broker) app_flush_broker(app);
     bool failed = bulk.err.code != ERR_NONE;
     err = bulk.err;
     if (bulk.deferred)
@@ -150,8 +161,12 @@ static bool bulk_open(struct bulk *bulk, const char *path, struct err *err)
     bulk->line_max = (size_t)config_int(bulk->app->config, SET_MAX_PARAMS) + LINE_EXTRA;
     bulk->entries = map_new();
     list_init(&bulk->row);
-    app_wait_broker(bulk->app, BROKER_WAIT_US);
-    bulk->submitter = submitter_new(&bulk->app->loop, bulk->app->ledger, bulk->app->broker);
+    if (bulk->app->remote) {
+        bulk->slices = slices_new(bulk->app, on_answer);
+    } else {
+        app_wait_broker(bulk->app, BROKER_WAIT_US);
+        bulk->submitter = submitter_new(&bulk->app->loop, bulk->app->ledger, bulk->app->broker);
+    }
     return true;
 }
 
@@ -172,7 +187,8 @@ static void bulk_close(struct bulk *bulk)
     }
     map_free(bulk->entries);
     free(bulk->unknown);
-    submitter_free(bulk->submitter);
+    if (bulk->submitter) submitter_free(bulk->submitter);
+    if (bulk->slices) slices_free(bulk->slices);
     if (bulk->is_pollable) uv_close((uv_handle_t *)&bulk->poll, on_poll_closed);
     while (!bulk->is_poll_closed) loop_turn(&bulk->app->loop, true);
     if (bulk->descriptor != STDIN_FILENO) close(bulk->descriptor);
@@ -182,7 +198,8 @@ static void bulk_close(struct bulk *bulk)
 
 static bool has_room(const struct bulk *bulk)
 {
-    return bulk->in_flight < IN_FLIGHT_MAX && bulk->bytes < BYTES_MAX && !bulk->has_lost_store;
+    return bulk->in_flight < IN_FLIGHT_MAX && bulk->bytes < BYTES_MAX && !bulk->has_lost_store &&
+           !(bulk->slices && slices_is_full(bulk->slices));
 }
 
 /* What a pipe does not have yet is waited for by the loop: false. */
@@ -237,17 +254,15 @@ static void refuse(struct bulk_line *line, const struct err *err, const struct d
 }
 
 /* gives a box, or NULL: the line is refused */
-static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, const json_t *body)
+static struct submission_box *check(struct bulk *bulk, struct bulk_line *line, const json_t *body,
+                                    const char *name)
 {
     struct err err;
     struct door_errors errors;
     struct submission_box *box = NULL;
     const struct catalogue_entry *entry = NULL;
-    const char *name = json_string_value(json_object_get(body, "task_name"));
     errors.count = 0;
-    if (!name) {
-        err_set(&err, ERR_INPUT, "it has no task_name");
-    } else if (!find_entry(bulk, name, &entry, &err)) {
+    if (!find_entry(bulk, name, &entry, &err)) {
         if (err.code == ERR_STORE) bulk->has_lost_store = true;
         if (err.code == ERR_STORE) bulk->err = err;
     } else if (door_check(entry, body, config_int(bulk->app->config, SET_MAX_PARAMS), app_actor(),
@@ -271,10 +286,14 @@ static void line_begin(struct bulk *bulk, const char *text, size_t len)
     bool good = len <= bulk->line_max || err_set(&err, ERR_TOO_LARGE, "the line is too long");
     good = good && params_parse_body(text, len, "the line", &body, &err);
     if (good && !json_is_object(body)) good = err_set(&err, ERR_INPUT, "it is no JSON object");
-    if (good)
-        box = check(bulk, line, body);
-    else
+    const char *name = json_string_value(json_object_get(body, "task_name"));
+    if (good && !name) good = err_set(&err, ERR_INPUT, "it has no task_name");
+    if (!good)
         refuse(line, &err, NULL);
+    else if (bulk->slices)
+        slices_add(bulk->slices, line, text, len, body, &line->id);
+    else
+        box = check(bulk, line, body, name);
     json_decref(body);
     if (!box) return;
     line->id = box->submission.id;
@@ -286,18 +305,62 @@ static void on_submitted(void *arg, const struct submit_answer *answer, const st
     struct bulk_line *line = arg;
     struct bulk *bulk = line->bulk;
     line->is_done = true;
-    if (answer) line->answer = *answer;
     if (answer && answer->verdict == INSERT_NEW && answer->deferred) bulk->deferred++;
-    if (err && err->code == ERR_STORE) {
-        char id[IDENT_TEXT_SIZE];
-        ident_text(&line->id, id);
-        err_set(&line->err, ERR_STORE, "not known whether it was accepted: its id would be %s", id);
-        bulk->err = *err;
-        bulk->has_lost_store = true;
-    } else {
-        (void)!submit_answer_is_good(answer, err, &line->id,
-                                     config_int(bulk->app->config, SET_MAX_WAITING), &line->err);
+    if (err && err->code == ERR_STORE)
+        lose(line, err);
+    else if (submit_answer_is_good(answer, err, &line->id,
+                                   config_int(bulk->app->config, SET_MAX_WAITING), &line->err))
+        submit_answer_json(&line->answer, answer, NULL);
+}
+
+static void lose(struct bulk_line *line, const struct err *err)
+{
+    char id[IDENT_TEXT_SIZE];
+    ident_text(&line->id, id);
+    err_set(&line->err, ERR_STORE, "not known whether it was accepted: its id would be %s", id);
+    line->bulk->err = *err;
+    line->bulk->has_lost_store = true;
+}
+
+/* Of an API: as of POST /api/tasks/submit/bulk, an object for each line. */
+static void on_answer(void *arg, const json_t *answer, const struct err *err)
+{
+    struct bulk_line *line = arg;
+    struct err wrong;
+    line->is_done = true;
+    if (!err && !*member_text(answer, "task_id")) {
+        err_set(&wrong, code_named(member_text(answer, "code")), "%s",
+                member_text(answer, "detail"));
+        err = &wrong;
     }
+    if (err && err->code == ERR_STORE) {
+        lose(line, err);
+    } else if (err) {
+        struct door_errors errors;
+        errors.count = 0;
+        source_read_fields(answer, &errors);
+        refuse(line, err, &errors);
+    } else {
+        char *text = json_dumps(answer, JSON_COMPACT);
+        buf_add_text(&line->answer, text);
+        free(text);
+        if (strcmp(member_text(answer, "dispatch"), "deferred") == 0) line->bulk->deferred++;
+    }
+}
+
+static enum err_code code_named(const char *word)
+{
+    for (enum err_code code = ERR_INPUT; code < ERR_INTERNAL; code++)
+        if (strcmp(app_error_code(code), word) == 0) return code;
+    return ERR_INTERNAL;
+}
+
+/* The id in an answer. */
+static const char *id_of_answer(const char *json, size_t *len)
+{
+    const char *quoted = slice_member(json, *len, "task_id", len);
+    *len = quoted ? *len - 2 : 0;
+    return quoted ? quoted + 1 : "";
 }
 
 /* Prints in order; what is behind a line that is under way waits. */
@@ -307,15 +370,15 @@ static void settle(struct bulk *bulk)
         struct bulk_line *line = container_of(bulk->row.next, struct bulk_line, node);
         if (!line->is_done) break;
         list_del(&line->node);
-        char id[IDENT_TEXT_SIZE];
-        ident_text(&line->answer.id, id);
+        size_t len = line->answer.len;
+        const char *id = buf_text(&line->answer);
+        if (!bulk->app->json && len) id = id_of_answer(id, &len);
         if (line->err.code != ERR_NONE)
             print_refused(bulk, line);
-        else if (bulk->app->json)
-            submit_answer_json(&bulk->out, &line->answer, NULL);
         else
-            buf_add_text(&bulk->out, id);
+            buf_add(&bulk->out, id, len);
         if (line->err.code == ERR_NONE) buf_add_char(&bulk->out, '\n');
+        buf_close(&line->answer);
         bulk->in_flight--;
         bulk->bytes -= line->bytes;
         free(line->fields);

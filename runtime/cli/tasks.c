@@ -11,6 +11,7 @@
 #include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/source.h"
 #include "cli/table.h"
 
 static int run_tasks(struct app *app, const struct cli_args *args);
@@ -51,8 +52,8 @@ static int run_tasks(struct app *app, const struct cli_args *args)
                 args->words[0], args->words[0]);
         return app_fail(app, &err);
     }
-    if (!app_open_stores(app, &err)) return app_fail(app, &err);
-    ledger_catalogue_list(app->ledger, NULL, await_json, &await);
+    if (!source_open(app, &err)) return app_fail(app, &err);
+    source_types(app, NULL, await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
     if (good && app->json) {
         output_line(&await.json);
@@ -126,13 +127,13 @@ static int run_show(struct app *app, const struct cli_args *args)
 {
     struct err err;
     struct await await = { 0 };
-    if (!cli_expect_words(&command_tasks_show, args, 1, 1, &err) || !app_open_stores(app, &err))
+    if (!cli_expect_words(&command_tasks_show, args, 1, 1, &err) || !source_open(app, &err))
         return app_fail(app, &err);
     if (!task_name_is_valid(args->words[0])) {
         (void)entry_explain_unknown(app, args->words[0], &err);
         return app_fail(app, &err);
     }
-    ledger_catalogue_list(app->ledger, args->words[0], await_json, &await);
+    source_types(app, args->words[0], await_json, &await);
     bool good = await_run(&app->loop, &await, &err);
     json_t *all = params_load(buf_text(&await.json), await.json.len);
     if (good && json_array_size(all) == 0) good = entry_explain_unknown(app, args->words[0], &err);

@@ -81,7 +81,7 @@ static int run(struct app *app, const struct cli_args *args)
     struct err err;
     int64_t port;
     if (!cli_expect_words(&command_up, args, 0, 0, &err) ||
-        !cli_int(args, "port", 0, 65535, &port, &err))
+        !cli_int(args, "port", 0, 65535, &port, &err) || !app_refuse_api(app, &err))
         return app_fail(app, &err);
     up.port = cli_value(args, "port");
     signal(SIGPIPE, SIG_IGN);

@@ -1,11 +1,12 @@
 /* wait.c: see wait.h.
  *
- *   look -> ledger_info -> on_info [-> ledger_logs -> on_logs ...] -> look_end -> news
+ *   look -> source_info -> on_info [-> source_logs -> on_logs ...] -> look_end -> news
  *   on_event: status and progress are told at once; a final status and log lines only cause a look,
  *   since the ledger has the logs in order and nothing may come after the final status. */
 #include "cli/wait.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 #include "cli/member.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/remote.h"
+#include "cli/source.h"
 
 #define LOOK_FIRST_US INT64_C(20000)
 #define LOOK_MOST_US  INT64_C(1000000)
@@ -49,6 +52,7 @@ struct wait {
     bool is_told;
     double percent;
     json_t *metadata;
+    char progress_at[TIME_TEXT_SIZE]; /* of that progress */
 };
 
 static struct wait *wait_open(struct app *app, const struct ident *id,
@@ -58,6 +62,7 @@ static void wait_close(struct wait *wait);
 static void wait_free(struct wait *wait);
 static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
+static void on_ended(void *arg);
 static void on_interrupt(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static void look(struct wait *wait);
@@ -135,7 +140,8 @@ static struct wait *wait_open(struct app *app, const struct ident *id,
     wait->handles_open = 2;
     app->news.arg = wait;
     app->news.event = on_event;
-    if (app->broker) broker_listen(app->broker, BROKER_EVENTS);
+    app->news.control = on_ended;
+    source_follow(app, &wait->id);
     if (options->tells_id) output_plain_note("%s", wait->id_text);
     return wait;
 }
@@ -163,6 +169,7 @@ static void on_signal_closed(uv_handle_t *handle)
 static void wait_close(struct wait *wait)
 {
     wait->app->news = (struct app_news){ 0 };
+    source_unfollow(wait->app);
     uv_close((uv_handle_t *)&wait->interrupt, on_signal_closed);
     timer_close(&wait->tick, on_timer_closed);
     while (wait->handles_open > 0) loop_turn(&wait->app->loop, true);
@@ -187,7 +194,8 @@ static void on_event(void *arg, const char *line, size_t len)
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *word = json_string_value(json_object_get(event, "status"));
-    if (id && kind && strcmp(id, wait->id_text) == 0) {
+    bool is_early = !wait->is_told && !word; /* nothing stands before the first status */
+    if (id && kind && strcmp(id, wait->id_text) == 0 && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
         wait->events++;
         wait->pause_us = LOOK_MOST_US;
@@ -204,6 +212,9 @@ static void on_event(void *arg, const char *line, size_t len)
     json_decref(event);
 }
 
+/* An API without event streams says no more than that it is final. */
+static void on_ended(void *arg) { ((struct wait *)arg)->look_at_us = clock_boot_us(); }
+
 static void on_info(void *arg, const char *json, size_t len, const struct err *err);
 
 static void look(struct wait *wait)
@@ -213,7 +224,8 @@ static void look(struct wait *wait)
     wait->look_at_us = wait->looked_at_us + wait->pause_us;
     wait->pause_us = 2 * wait->pause_us < LOOK_MOST_US ? 2 * wait->pause_us : LOOK_MOST_US;
     wait->events_then = wait->events;
-    ledger_info(wait->app->ledger, &wait->id, on_info, wait);
+    source_follow(wait->app, &wait->id);
+    source_info(wait->app, &wait->id, on_info, wait);
 }
 
 static void drop_info(struct wait *wait)
@@ -228,10 +240,13 @@ static void end_with(struct wait *wait, const struct err *err)
     wait->err = *err;
 }
 
-/* Postgres may come back: the wait goes on for a while. */
+/* Who was there may come back: the wait goes on for a while. */
 static void look_failed(struct wait *wait, const struct err *err)
 {
-    bool is_away = err->code == ERR_STORE && clock_boot_us() - wait->last_answer_us < SILENCE_US;
+    const struct remote *remote = wait->app->remote;
+    bool was_there = !remote || remote_has_answered(remote);
+    bool is_away =
+        err->code == ERR_STORE && was_there && clock_boot_us() - wait->last_answer_us < SILENCE_US;
     wait->looking = false;
     wait->look_at_us = clock_boot_us() + LOOK_MOST_US;
     if (!is_away) end_with(wait, err);
@@ -259,7 +274,7 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
         end_with(wait, &missing);
     } else if (wait->options->wants_logs) {
         tell_unfinished(wait);
-        ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
+        source_logs(wait->app, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
     } else {
         look_end(wait);
     }
@@ -287,7 +302,7 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
     bool has_more = json_is_true(json_object_get(page, "has_more"));
     json_decref(page);
     if (has_more)
-        ledger_logs(wait->app->ledger, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
+        source_logs(wait->app, &wait->id, wait->log_seq, LOGS_AT_ONCE, on_logs, wait);
     else
         look_end(wait);
 }
@@ -372,7 +387,9 @@ static void tell_progress(struct wait *wait, const json_t *progress, const char 
     json_t *metadata = json_object_get(progress, "metadata");
     bool is_same = json_number_value(percent) == wait->percent &&
                    (metadata == wait->metadata || json_equal(metadata, wait->metadata));
-    if (!json_is_number(percent) || is_same) return;
+    bool is_older = strcmp(at, wait->progress_at) < 0; /* the ledger's, than an event */
+    if (!json_is_number(percent) || is_same || is_older) return;
+    snprintf(wait->progress_at, sizeof wait->progress_at, "%s", at);
     json_decref(wait->metadata);
     wait->metadata = json_incref(metadata);
     wait->percent = json_number_value(percent);

@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/result.h"
+#include "cli/source.h"
 #include "cli/wait.h"
 
 #define LOGS_AT_ONCE 1000
@@ -56,7 +57,7 @@ static int run_watch(struct app *app, const struct cli_args *args)
         .at_most_us = -1, .wants_logs = true, .news = on_watch_news, .arg = app
     };
     if (!cli_expect_words(&command_watch, args, 1, 1, &err) ||
-        !read_id(args->words[0], &id, &err) || !app_open_stores(app, &err))
+        !read_id(args->words[0], &id, &err) || !source_open(app, &err))
         return app_fail(app, &err);
     bool good = wait_until_final(app, &id, &wait, &err);
     if (output_is_lost()) return 0; /* whether that is a fault, main says */
@@ -104,7 +105,7 @@ static int run_logs(struct app *app, const struct cli_args *args)
         .at_most_us = -1, .wants_logs = true, .news = on_log_news, .arg = app
     };
     if (!cli_expect_words(&command_logs, args, 1, 1, &err) || !read_id(args->words[0], &id, &err) ||
-        !app_open_stores(app, &err))
+        !source_open(app, &err))
         return app_fail(app, &err);
     if (!cli_has(args, "follow")) return print_logs(app, &id);
     bool good = wait_until_final(app, &id, &wait, &err) || output_is_lost();
@@ -132,7 +133,7 @@ static int print_logs(struct app *app, const struct ident *id)
     int64_t seq = 0;
     bool good, has_more = true;
     for (good = true; good && has_more; json_decref(page)) {
-        ledger_logs(app->ledger, id, seq, LOGS_AT_ONCE, await_json, &await);
+        source_logs(app, id, seq, LOGS_AT_ONCE, await_json, &await);
         good = await_run(&app->loop, &await, &err);
         page = good ? params_load(buf_text(&await.json), await.json.len) : NULL;
         if (good && !page) good = err_set(&err, ERR_NOT_FOUND, "there is no task %s", id_text);

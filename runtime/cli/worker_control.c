@@ -1,29 +1,22 @@
-/* worker_control.c: `worker reload` and `worker stop`, for workers of any machine: a request in the
- * ledger, an answer of each worker. A NOTIFY says when to look; once a second we look anyway. */
+/* worker_control.c: `worker reload` and `worker stop`, for workers of any machine. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/source.h"
 #include "cli/table.h"
-
-#define ANSWER_MOST_US INT64_C(60000000)
-#define LOOK_EVERY_US  INT64_C(1000000)
 
 static int run_reload(struct app *app, const struct cli_args *args);
 static int run_stop(struct app *app, const struct cli_args *args);
-static int run(struct app *app, const struct cli_args *args, const char *verb);
+static int run(struct app *app, const struct cli_args *args, const char *verb, bool is_here);
 static bool check_names(const struct cli_args *args, struct err *err);
-static bool ask(struct app *app, const struct cli_args *args, const char *verb,
-                const struct ident *request, bool *is_missing, struct err *err);
-static bool wait_for_answers(struct app *app, const struct ident *request, json_t **out,
-                             struct err *err);
-static bool are_complete(const json_t *answers);
+static bool tell_missing(const struct cli_args *args, const json_t *answers);
 static int print_answers(struct app *app, const json_t *answers);
 static bool add_answer(struct table *table, const json_t *answer);
 
@@ -52,21 +45,30 @@ const struct command command_worker_stop = {
 
 static int run_reload(struct app *app, const struct cli_args *args)
 {
-    return run(app, args, "reload");
+    return run(app, args, "reload", false);
 }
 
-static int run_stop(struct app *app, const struct cli_args *args) { return run(app, args, "stop"); }
+static int run_stop(struct app *app, const struct cli_args *args)
+{
+    return run(app, args, "stop", true);
+}
 
-static int run(struct app *app, const struct cli_args *args, const char *verb)
+static int run(struct app *app, const struct cli_args *args, const char *verb, bool is_here)
 {
     struct err err;
-    struct ident request = ident_random();
     json_t *answers = NULL;
-    bool is_missing = false;
-    bool good = check_names(args, &err) && app_open_stores(app, &err);
-    if (good) ledger_listen(app->ledger);
-    good = good && ask(app, args, verb, &request, &is_missing, &err) &&
-           wait_for_answers(app, &request, &answers, &err);
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    const char **names = xcalloc((size_t)args->count + 1, sizeof *names);
+    for (int i = 0; i < args->count; i++) names[i] = args->words[i];
+    bool good = check_names(args, &err) &&
+                (is_here ? app_open_stores(app, &err) : source_open(app, &err)) &&
+                source_control(app, verb, args->count ? names : NULL, host, cli_has(args, "all"),
+                               &answers, &err);
+    free(names);
+    bool is_missing = good && tell_missing(args, answers);
+    if (good && json_array_size(answers) == 0)
+        good = err_set(&err, ERR_NOT_FOUND, "no worker to %s: see ctutor-run workers", verb);
     int status = good ? print_answers(app, answers) : app_fail(app, &err);
     json_decref(answers);
     return status || !is_missing ? status : err_exit_status(ERR_NOT_FOUND);
@@ -80,89 +82,21 @@ static bool check_names(const struct cli_args *args, struct err *err)
     return true;
 }
 
-static bool ask(struct app *app, const struct cli_args *args, const char *verb,
-                const struct ident *request, bool *is_missing, struct err *err)
+/* true: a name was given that nobody has who was told. */
+static bool tell_missing(const struct cli_args *args, const json_t *answers)
 {
-    struct await await = { 0 };
-    char host[256] = "";
-    gethostname(host, sizeof host - 1);
-    const char **names = xcalloc((size_t)args->count + 1, sizeof *names);
-    for (int i = 0; i < args->count; i++) names[i] = args->words[i];
-    ledger_control_request(app->ledger, request, verb, args->count ? names : NULL, host,
-                           cli_has(args, "all"), app_actor(), await_json, &await);
-    bool good = await_run(&app->loop, &await, err);
-    free(names);
-    json_t *told = params_load(buf_text(&await.json), await.json.len);
-    size_t count = json_array_size(told), index;
-    for (int i = 0; good && !cli_has(args, "all") && i < args->count; i++) {
+    bool is_missing = false;
+    for (int i = 0; !cli_has(args, "all") && i < args->count; i++) {
         bool is_told = false;
-        json_t *name;
-        json_array_foreach(told, index, name) is_told =
-            is_told || strcmp(json_string_value(name), args->words[i]) == 0;
+        size_t index;
+        json_t *answer;
+        json_array_foreach((json_t *)(uintptr_t)answers, index, answer) is_told =
+            is_told || strcmp(member_text(answer, "worker"), args->words[i]) == 0;
         if (is_told) continue;
         output_note("%s is not alive", args->words[i]);
-        *is_missing = true;
+        is_missing = true;
     }
-    json_decref(told);
-    await_close(&await);
-    if (good && count == 0)
-        return err_set(err, ERR_NOT_FOUND, "no worker to %s: see ctutor-run workers", verb);
-    return good;
-}
-
-struct answers_wait {
-    struct timer tick;
-    bool is_news, is_closed;
-};
-
-static void on_control(void *arg) { ((struct answers_wait *)arg)->is_news = true; }
-
-static void on_tick(struct timer *timer)
-{
-    container_of(timer, struct answers_wait, tick)->is_news = true;
-}
-
-static void on_tick_closed(struct timer *timer)
-{
-    container_of(timer, struct answers_wait, tick)->is_closed = true;
-}
-
-/* gives *out: what there is when all have answered, or it took too long */
-static bool wait_for_answers(struct app *app, const struct ident *request, json_t **out,
-                             struct err *err)
-{
-    struct answers_wait wait = { 0 };
-    struct await await = { 0 };
-    int64_t until_us = clock_boot_us() + ANSWER_MOST_US;
-    bool good = true, is_over = false;
-    app->news = (struct app_news){ .arg = &wait, .control = on_control };
-    timer_init(&app->loop, &wait.tick, on_tick);
-    while (good && !is_over) {
-        wait.is_news = false;
-        ledger_control_read(app->ledger, request, await_json, &await);
-        good = await_run(&app->loop, &await, err);
-        json_decref(*out);
-        *out = params_load(buf_text(&await.json), await.json.len);
-        is_over = are_complete(*out) || clock_boot_us() > until_us;
-        timer_start(&wait.tick, LOOK_EVERY_US);
-        while (good && !is_over && !wait.is_news) loop_turn(&app->loop, true);
-    }
-    app->news = (struct app_news){ 0 };
-    timer_close(&wait.tick, on_tick_closed);
-    while (!wait.is_closed) loop_turn(&app->loop, true);
-    await_close(&await);
-    return good;
-}
-
-static bool are_complete(const json_t *answers)
-{
-    size_t index;
-    json_t *answer;
-    json_array_foreach((json_t *)(uintptr_t)answers, index, answer)
-    {
-        if (json_is_null(json_object_get(answer, "answer"))) return false;
-    }
-    return true;
+    return is_missing;
 }
 
 static const struct table_column columns[] = {

@@ -39,7 +39,7 @@ static int run(struct app *app, const struct cli_args *args)
 {
     struct err err;
     if (!cli_expect_words(&command_worker_start, args, 0, 0, &err) ||
-        !check_name(cli_value(args, "name"), &err))
+        !check_name(cli_value(args, "name"), &err) || !app_refuse_api(app, &err))
         return app_fail(app, &err);
     const struct supervisor_options supervisor = { .config = app->config,
                                                    .name = cli_value(args, "name"),

@@ -9,6 +9,7 @@
 #include "cli/member.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/source.h"
 #include "cli/table.h"
 
 static int run_workers(struct app *app, const struct cli_args *args);
@@ -39,8 +40,8 @@ const struct command command_worker_status = {
 static bool ask(struct app *app, json_t **out, struct err *err)
 {
     struct await await = { 0 };
-    if (!app_open_stores(app, err)) return false;
-    ledger_workers(app->ledger, await_json, &await);
+    if (!source_open(app, err)) return false;
+    source_workers(app, await_json, &await);
     bool good = await_run(&app->loop, &await, err);
     json_t *root = params_load(buf_text(&await.json), await.json.len);
     *out = json_incref(json_object_get(root, "workers"));

@@ -81,7 +81,7 @@ bool config_put(struct config *config, enum setting which, const char *text,
     struct entry *entry = &config->entries[which];
     int64_t number;
     if (!value_parse(which, text, &number, err))
-        return info->secret
+        return info->secret || which == SET_API_URL
                    ? err_wrap(err, "%s (from %s)", info->variable, origin_text)
                    : err_wrap(err, "%s (from %s) is '%.100s'", info->variable, origin_text, text);
     char *copy = xstrdup(text);

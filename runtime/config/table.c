@@ -54,12 +54,12 @@ const struct setting_info setting_table[SETTING_COUNT] = {
                           .default_text = "codeability",
                           .help = "database at Postgres" },
     [SET_API_URL] = { .variable = "CTUTOR_API_URL",
-                      .help = "REST API that commands would talk to instead of the stores; this "
-                              "version has none and refuses them. Counts only together with "
-                              "CTUTOR_TOKEN from the same source" },
+                      .help = "REST API that commands talk to instead of the stores, as "
+                              "https://tasks.example.org. Counts only together with CTUTOR_TOKEN "
+                              "from the same source" },
     [SET_TOKEN] = { .variable = "CTUTOR_TOKEN",
                     .secret = true,
-                    .help = "token for CTUTOR_API_URL" },
+                    .help = "token for CTUTOR_API_URL (ctutor-run token create)" },
     [SET_TASKS_DIR] = { .variable = "CTUTOR_TASKS_DIR",
                         .flag = "tasks-dir",
                         .default_text = "./tasks.d",

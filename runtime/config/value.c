@@ -157,8 +157,10 @@ static bool check_namespace(const char *text, struct err *err)
 
 static bool check_api_url(const char *text, struct err *err)
 {
-    if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) return true;
-    return err_set(err, ERR_INPUT, "must begin with http:// or https://");
+    bool is_web = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
+    if (!is_web) return err_set(err, ERR_INPUT, "must begin with http:// or https://");
+    if (!strpbrk(text, "@?# ")) return true;
+    return err_set(err, ERR_INPUT, "must be host, port and path alone: CTUTOR_TOKEN says who asks");
 }
 
 static bool check_hosts(const char *text, struct err *err)

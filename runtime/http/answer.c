@@ -9,6 +9,7 @@
 #include "http/api.h"
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+static void set_headers(struct http_request *request);
 static void write_error(struct buf *out, const char *detail, const char *code,
                         const struct params_error *fields, size_t count);
 static void exchange_free(struct exchange *exchange);
@@ -23,7 +24,7 @@ static const struct edge edges[] = {
     { ERR_TOO_LARGE, 413, "too_large" }, { ERR_STORE, 503, "unavailable" },
     { ERR_NOT_FOUND, 404, "not_found" }, { ERR_STATE, 409, "refused" },
     { ERR_DEADLINE, 504, "timeout" },    { ERR_DATA, 422, "invalid" },
-    { ERR_FULL, 503, "full" },
+    { ERR_FULL, 503, "full" },           { ERR_DENIED, 403, "forbidden" },
 };
 
 static const struct edge *edge_of(enum err_code code)
@@ -92,10 +93,15 @@ void answer_no_task(struct exchange *exchange)
     answer_status(exchange, 404, "not_found", "there is no task %s", exchange->word);
 }
 
-void answer_redirect(struct exchange *exchange, const char *to)
+/* Not by a redirect: that would belong to whatever site the link was on, and the cookie that comes
+ * with it would not be sent. */
+void answer_go(struct exchange *exchange)
 {
-    http_set_header(exchange->request, "Location", to);
-    end(exchange, 303, NULL, NULL);
+    static const char page[] = "<!doctype html><meta charset=utf-8><title>ctutor-run</title>"
+                               "<meta http-equiv=refresh content=\"0;url=/\"><a href=/>go on</a>";
+    struct buf out = BUF_EMPTY;
+    buf_add_text(&out, page);
+    end(exchange, 200, "text/html; charset=utf-8", &out);
 }
 
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
@@ -121,6 +127,24 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
         answer_text(exchange, 200, json, len);
 }
 
+void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
+                   size_t len)
+{
+    http_answer_static(exchange->request, status, type, body, len);
+    exchange_free(exchange);
+}
+
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
+{
+    http_answer(exchange->request, status, type, takes_body);
+    exchange_free(exchange);
+}
+
+void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
+{
+    end(exchange, status, "text/html; charset=utf-8", takes_html);
+}
+
 static void exchange_free(struct exchange *exchange)
 {
     grant_drop(exchange->grant);
@@ -134,10 +158,27 @@ void exchange_drop(struct exchange *exchange)
     exchange_free(exchange);
 }
 
+void answer_nothing(struct exchange *exchange) { end(exchange, 204, NULL, NULL); }
+
+struct http_stream *answer_stream(struct exchange *exchange, const char *type,
+                                  const struct http_stream_hooks *hooks)
+{
+    struct http_request *request = exchange->request;
+    set_headers(request);
+    http_set_header(request, "X-Accel-Buffering", "no"); /* nginx must not hold it back */
+    exchange_free(exchange);
+    return http_stream_start(request, type, hooks);
+}
+
+static void set_headers(struct http_request *request)
+{
+    http_set_header(request, "Cache-Control", "no-store");
+}
+
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body)
 {
     struct http_request *request = exchange->request;
-    http_set_header(request, "Cache-Control", "no-store");
+    set_headers(request);
     http_answer(request, status, type, takes_body);
     exchange_free(exchange);
 }

@@ -12,7 +12,8 @@
 #define TASK_REST (INT64_C(64) << 10) /* of a submission besides its parameters */
 
 static int64_t head(void *arg, struct http_request *request);
-static bool is_json(const struct http_request *request);
+static bool is_of_type(const struct http_request *request, const char *wanted);
+static bool is_our_form(struct exchange *exchange);
 static int64_t body_max(const struct api *api, enum body_kind kind);
 static void handle(void *arg, struct http_request *request);
 static void on_visible(void *arg, const char *json, size_t len, const struct err *err);
@@ -27,7 +28,7 @@ static const struct http_field security[] = {
                                  "form-action 'self'; frame-ancestors 'none'" },
     { "X-Content-Type-Options", "nosniff" },
     { "X-Frame-Options", "DENY" },
-    { "Referrer-Policy", "no-referrer" },
+    { "Referrer-Policy", "same-origin" }, /* with less, a form of ours has no Origin */
     { "Cross-Origin-Resource-Policy", "same-origin" },
     { 0 }
 };
@@ -55,7 +56,9 @@ static int64_t head(void *arg, struct http_request *request)
         access_refuse(exchange, refused, &err);
         return 0;
     }
-    if (exchange->route->body != BODY_NONE && !is_json(request)) {
+    if (exchange->route->body == BODY_FORM) {
+        if (!is_our_form(exchange)) return 0;
+    } else if (exchange->route->body != BODY_NONE && !is_of_type(request, "application/json")) {
         answer_status(exchange, 415, "media_type",
                       "the body must be application/json (Content-Type)");
         return 0;
@@ -63,12 +66,27 @@ static int64_t head(void *arg, struct http_request *request)
     return body_max(api, exchange->route->body);
 }
 
-static bool is_json(const struct http_request *request)
+static bool is_of_type(const struct http_request *request, const char *wanted)
 {
     const char *type = http_header(request, "Content-Type");
-    size_t len = strlen("application/json");
-    return type && strncasecmp(type, "application/json", len) == 0 &&
+    size_t len = strlen(wanted);
+    return type && strncasecmp(type, wanted, len) == 0 &&
            (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
+}
+
+/* Any page may send a form here without asking, so that it must say where it comes from: browsers
+ * do; that it comes from us, access_check has seen. false: it has been answered. */
+static bool is_our_form(struct exchange *exchange)
+{
+    bool is_form = is_of_type(exchange->request, "application/x-www-form-urlencoded");
+    if (!is_form)
+        answer_status(exchange, 415, "media_type",
+                      "the body must be application/x-www-form-urlencoded (Content-Type)");
+    else if (!http_header(exchange->request, "Origin"))
+        answer_status(exchange, 403, "forbidden", "a form must come from a page of this server");
+    else
+        return true;
+    return false;
 }
 
 static int64_t body_max(const struct api *api, enum body_kind kind)
@@ -76,6 +94,7 @@ static int64_t body_max(const struct api *api, enum body_kind kind)
     switch (kind) {
     case BODY_NONE: return 0;
     case BODY_SMALL: return SMALL_MAX;
+    case BODY_FORM:
     case BODY_TASK: return config_int(api->config, SET_MAX_PARAMS) + TASK_REST;
     case BODY_BULK: return BULK_MAX;
     }

@@ -35,6 +35,9 @@ struct api {
     struct grants *grants;
     struct logins *logins; /* login.h */
     struct hosts hosts;
+    struct streams *streams; /* sse.h */
+    struct follows *follows; /* follow.h */
+    struct events *events;   /* events.h */
     bool is_leaving;
 };
 
@@ -53,7 +56,8 @@ enum body_kind {
     BODY_NONE,
     BODY_SMALL, /* 1 MiB */
     BODY_TASK,  /* the parameters' limit and what else a submission holds */
-    BODY_BULK   /* 64 MiB */
+    BODY_BULK,  /* 64 MiB */
+    BODY_FORM   /* what an HTML form of ours sends: as large as BODY_TASK */
 };
 struct route_param {
     const char *name, *type; /* "integer" "string" "strings" "boolean" "duration" "time" */
@@ -92,9 +96,21 @@ void answer_error_json(struct buf *out, const struct err *err, const struct para
 void answer_field(struct exchange *exchange, const char *field, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void answer_no_task(struct exchange *exchange); /* 404 */
+void answer_go(struct exchange *exchange);      /* a page that leads to / */
+/* Bytes that live as long as the program; its other headers are the caller's. type NULL: no body.
+ */
+void answer_static(struct exchange *exchange, int status, const char *type, const void *body,
+                   size_t len);
+void answer_file(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+/* A page of html.h. */
+void answer_page(struct exchange *exchange, int status, struct buf *takes_html);
 void answer_redirect(struct exchange *exchange, const char *to);
 void answer_status(struct exchange *exchange, int status, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+void answer_nothing(struct exchange *exchange); /* 204 */
+/* 200 without end. */
+struct http_stream *answer_stream(struct exchange *exchange, const char *type,
+                                  const struct http_stream_hooks *hooks);
 /* What the client has left: nothing is said to it. */
 void exchange_drop(struct exchange *exchange);
 /* A ledger_json_fn whose arg is the exchange: 200 with what came; "" is a 404. */
@@ -105,6 +121,8 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
 MUSTUSE bool body_json(struct exchange *exchange, json_type type, json_t **out);
 /* 422 naming the first key that is none of these (ends with NULL). false: it has been answered. */
 MUSTUSE bool body_has_only(struct exchange *exchange, const json_t *body, const char *const *names);
+/* Of what ledger_catalogue_list answers, the tasks that who asks may submit. system.c; gives */
+json_t *types_shown(const struct exchange *exchange, const char *json, size_t len);
 
 /* ---- handlers, by file ---- */
 void handle_submit(struct exchange *exchange);      /* submit.c */
@@ -112,8 +130,10 @@ void handle_submit_bulk(struct exchange *exchange); /* bulk.c */
 void handle_list(struct exchange *exchange);        /* tasks.c */
 void handle_info(struct exchange *exchange);
 void handle_logs(struct exchange *exchange);
-void handle_result(struct exchange *exchange); /* waits.c */
-void handle_cancel(struct exchange *exchange); /* operate.c */
+void handle_result(struct exchange *exchange);      /* waits.c */
+void handle_task_events(struct exchange *exchange); /* follow.c */
+void handle_events(struct exchange *exchange);      /* events.c */
+void handle_cancel(struct exchange *exchange);      /* operate.c */
 void handle_retry(struct exchange *exchange);
 void handle_delete(struct exchange *exchange);
 void handle_cancel_many(struct exchange *exchange);
@@ -138,5 +158,12 @@ void handle_login(struct exchange *exchange); /* login.c */
 void handle_login_link(struct exchange *exchange);
 void handle_logout(struct exchange *exchange);
 void handle_session(struct exchange *exchange);
+void handle_dashboard(struct exchange *exchange); /* dashboard.c */
+void handle_asset(struct exchange *exchange);
+void handle_plain_list(struct exchange *exchange); /* plain.c */
+void handle_plain_task(struct exchange *exchange);
+void handle_plain_types(struct exchange *exchange); /* plain_run.c */
+void handle_plain_form(struct exchange *exchange);
+void handle_plain_run(struct exchange *exchange);
 void handle_healthz(struct exchange *exchange); /* health.c */
 void handle_readyz(struct exchange *exchange);

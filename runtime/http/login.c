@@ -129,7 +129,7 @@ void handle_login_link(struct exchange *exchange)
     const char *code = http_query(exchange->request, "code");
     struct token token;
     if (!code) {
-        answer_redirect(exchange, "/");
+        answer_go(exchange);
         return;
     }
     if (!may_try(exchange)) return;
@@ -215,7 +215,7 @@ static void on_in_force(void *arg)
     struct login *login = arg;
     set_cookie(login->exchange, login->text, SESSION_US / SECOND_US);
     if (login->is_link)
-        answer_redirect(login->exchange, "/");
+        answer_go(login->exchange);
     else
         answer_ok(login->exchange);
     explicit_bzero(login->text, sizeof login->text);

@@ -15,7 +15,8 @@ static json_t *operation(const struct route *route, const json_t *words, const j
 static json_t *parameters(const struct route *route, const json_t *words);
 static json_t *schema_of(const char *type);
 static json_t *responses(const struct route *route, const json_t *words, const json_t *schemas);
-static json_t *content(const char *name);
+static json_t *content(const json_t *names);
+static void add_content(json_t *out, const char *name);
 static void add_types(json_t *schemas, const json_t *types);
 static json_t *submission_of(const json_t *type, const char *parameters_name);
 static void on_types(void *arg, const char *json, size_t len, const struct err *err);
@@ -33,7 +34,7 @@ static void on_types(void *arg, const char *json, size_t len, const struct err *
         answer_err(exchange, err);
         return;
     }
-    json_t *types = params_load(json, len);
+    json_t *types = types_shown(exchange, json, len);
     openapi_write(&out, types);
     answer_json(exchange, 200, &out);
     json_decref(types);
@@ -49,12 +50,14 @@ void openapi_write(struct buf *out, const json_t *types)
     for (const struct route *route = route_table; route->method; route++) {
         char key[200], method[16] = "";
         snprintf(key, sizeof key, "%s %s", route->method, route->path);
+        const json_t *own = json_object_get(routes, key);
+        if (!json_object_get(own, "answers")) continue; /* a page */
         for (size_t i = 0; route->method[i] && i + 1 < sizeof method; i++)
             method[i] = (char)tolower((unsigned char)route->method[i]);
         if (!json_object_get(paths, route->path))
             json_object_set_new(paths, route->path, json_object());
         json_object_set_new(json_object_get(paths, route->path), method,
-                            operation(route, json_object_get(routes, key), schemas));
+                            operation(route, own, schemas));
     }
     json_object_del(root, "routes");
     json_object_set_new(root, "paths", paths);
@@ -88,13 +91,14 @@ static json_t *name_of(const struct route *route)
 static json_t *operation(const struct route *route, const json_t *words, const json_t *schemas)
 {
     const char *scope = openapi_scope(route);
-    const char *body = json_string_value(json_object_get(words, "body"));
+    const json_t *body = json_object_get(words, "body");
     json_t *out =
         json_pack("{s[O?]sssoso}", "tags", json_object_get(words, "tag"), "summary", route->summary,
                   "operationId", name_of(route), "responses", responses(route, words, schemas));
     json_object_set_new(out, "parameters", parameters(route, words));
     json_object_set_new(out, "security",
-                        scope ? json_pack("[{s[s]}]", "token", scope) : json_array());
+                        scope ? json_pack("[{s[s]}{s[s]}]", "token", scope, "session", scope)
+                              : json_array());
     if (body)
         json_object_set_new(out, "requestBody",
                             json_pack("{sbso}", "required", 1, "content", content(body)));
@@ -103,10 +107,7 @@ static json_t *operation(const struct route *route, const json_t *words, const j
 
 const char *openapi_scope(const struct route *route)
 {
-    static const char *const names[] = {
-        [SCOPE_READ] = "read", [SCOPE_SUBMIT] = "submit", [SCOPE_ADMIN] = "admin"
-    };
-    return (size_t)route->scope < COUNT_OF(names) ? names[route->scope] : NULL;
+    return route->scope >= SCOPE_READ ? scope_word(route->scope) : NULL;
 }
 
 static json_t *parameters(const struct route *route, const json_t *words)
@@ -142,7 +143,7 @@ static json_t *schema_of(const char *type)
 
 static json_t *responses(const struct route *route, const json_t *words, const json_t *schemas)
 {
-    json_t *out = json_object(), *name, *errors = openapi_errors(route, words), *error;
+    json_t *out = json_object(), *names, *errors = openapi_errors(route, words), *error;
     const char *status;
     size_t index;
     json_array_foreach(errors, index, error)
@@ -150,24 +151,38 @@ static json_t *responses(const struct route *route, const json_t *words, const j
         const char *code = json_string_value(error);
         json_object_set_new(out, code, json_pack("{ss+}", "$ref", "#/components/responses/", code));
     }
-    json_object_foreach(json_object_get(words, "answers"), status, name)
+    json_object_foreach(json_object_get(words, "answers"), status, names)
     {
-        const char *text = json_string_value(name);
+        const json_t *first = json_is_array(names) ? json_array_get(names, 0) : names;
+        const char *name = json_string_value(first);
         const char *said =
-            json_string_value(json_object_get(json_object_get(schemas, text), "description"));
-        json_object_set_new(
-            out, status,
-            json_pack("{ssso}", "description", said ? said : text, "content", content(text)));
+            json_string_value(json_object_get(json_object_get(schemas, name), "description"));
+        json_t *response = json_pack("{ss}", "description", said ? said : route->summary);
+        if (!json_is_null(names)) json_object_set_new(response, "content", content(names));
+        json_object_set_new(out, status, response);
     }
     json_decref(errors);
     return out;
 }
 
-static json_t *content(const char *name)
+/* names: a NAME or several. */
+static json_t *content(const json_t *names)
 {
-    if (strchr(name, '/')) return json_pack("{s{s{ss}}}", name, "schema", "type", "string");
-    return json_pack("{s{s{ss+}}}", "application/json", "schema", "$ref", "#/components/schemas/",
-                     name);
+    json_t *out = json_object(), *name;
+    size_t index;
+    if (json_is_string(names)) add_content(out, json_string_value(names));
+    json_array_foreach((json_t *)(uintptr_t)names, index, name)
+        add_content(out, json_string_value(name));
+    return out;
+}
+
+static void add_content(json_t *out, const char *name)
+{
+    if (strchr(name, '/'))
+        json_object_set_new(out, name, json_pack("{s{ss}}", "schema", "type", "string"));
+    else
+        json_object_set_new(out, "application/json",
+                            json_pack("{s{ss+}}", "schema", "$ref", "#/components/schemas/", name));
 }
 
 json_t *openapi_errors(const struct route *route, const json_t *words)

@@ -8,10 +8,11 @@
 /* openapi.json: an OpenAPI document without paths, and beside it, under "routes", what the table
  * does not know of a route:
  *
- *   "METHOD /path": { tag, body, parameters, answers: {status: NAME}, errors: [status] }
+ *   "METHOD /path": { tag, body: NAME, parameters, answers: {status: NAMES}, errors: [status] }
  *
- * body and each NAME are schemas under components, or a media type ("text/html"); `errors` are
- * those that do not follow from the table. gives */
+ * NAME: a schema under components, or a media type ("text/html"). NAMES: one of them, a list, or
+ * null: no body. errors: those that do not follow from the table. Without answers: a page for
+ * browsers, which is in the reference alone. gives */
 json_t *openapi_words(void);
 /* The OpenAPI 3.1 document. types: what ledger_catalogue_list answers. */
 void openapi_write(struct buf *out, const json_t *types);

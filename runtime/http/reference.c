@@ -17,6 +17,28 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+static void add_list(struct buf *out, const json_t *items, const char *between,
+                     void (*add)(struct buf *out, const json_t *item))
+{
+    json_t *item;
+    size_t index;
+    json_array_foreach((json_t *)(uintptr_t)items, index, item)
+    {
+        if (index) buf_add_text(out, between);
+        add(out, item);
+    }
+}
+
+static void add_word(struct buf *out, const json_t *word)
+{
+    buf_addf(out, "%s", json_string_value(word));
+}
+
+static void add_value(struct buf *out, const json_t *word)
+{
+    buf_addf(out, "`%s`", json_string_value(word));
+}
+
 void openapi_reference(struct buf *out)
 {
     json_t *words = openapi_words(), *tag, *schema;
@@ -58,7 +80,13 @@ static void add_route(struct buf *out, const struct route *route, const json_t *
         buf_addf(out, "%s`%s`: %s", param == route->query ? "" : "<br>", param->name, param->help);
     buf_add_text(out, " |");
     json_object_foreach(json_object_get((json_t *)(uintptr_t)words, "answers"), status, item)
-        buf_addf(out, " %s `%s`", status, json_string_value(item));
+    {
+        buf_addf(out, " %s ", status);
+        if (json_is_array(item))
+            add_list(out, item, " or ", add_value);
+        else if (json_is_string(item))
+            add_value(out, item);
+    }
     buf_add_text(out, " |");
     json_array_foreach(errors, index, item) buf_addf(out, " %s", json_string_value(item));
     buf_add_text(out, " |\n");
@@ -99,28 +127,6 @@ static void add_fields(struct buf *out, const json_t *schema)
         add_type(out, field);
         buf_addf(out, " | %s |\n", text_of(field, "description"));
     }
-}
-
-static void add_list(struct buf *out, const json_t *items, const char *between,
-                     void (*add)(struct buf *out, const json_t *item))
-{
-    json_t *item;
-    size_t index;
-    json_array_foreach((json_t *)(uintptr_t)items, index, item)
-    {
-        if (index) buf_add_text(out, between);
-        add(out, item);
-    }
-}
-
-static void add_word(struct buf *out, const json_t *word)
-{
-    buf_addf(out, "%s", json_string_value(word));
-}
-
-static void add_value(struct buf *out, const json_t *word)
-{
-    buf_addf(out, "`%s`", json_string_value(word));
 }
 
 static void add_type(struct buf *out, const json_t *schema)

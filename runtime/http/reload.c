@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
-#define MOST_US  INT64_C(60000000)
-#define AGAIN_US INT64_C(1000000)
+#define MOST_US   INT64_C(60000000)
+#define AGAIN_US  INT64_C(1000000)
+#define NAMES_MAX 100
 
 struct reloads {
     struct api *api;
@@ -33,16 +35,42 @@ static void on_again(struct timer *timer);
 static void reload_end(struct reload *reload);
 static void on_timer_closed(struct timer *timer);
 
+/* Of a request: all workers, those of these names, or those of a host. */
+struct chosen {
+    const char *names[NAMES_MAX + 1], *host;
+    size_t count;
+    bool is_wrong;
+};
+
+static bool choose(void *arg, const char *name, const char *value)
+{
+    struct chosen *chosen = arg;
+    chosen->is_wrong = !utf8_is_valid(value, strlen(value)) || chosen->count == NAMES_MAX;
+    if (chosen->is_wrong) return false;
+    if (strcmp(name, "host") == 0)
+        chosen->host = value;
+    else
+        chosen->names[chosen->count++] = value;
+    return true;
+}
+
 void handle_reload(struct exchange *exchange)
 {
-    static const char *const all[] = { NULL };
+    struct chosen chosen = { 0 };
+    http_each_query(exchange->request, choose, &chosen);
+    if (chosen.is_wrong || (chosen.count && chosen.host)) {
+        answer_field(exchange, "name", "give a host, or up to %d names, in UTF-8", NAMES_MAX);
+        return;
+    }
     struct reload *reload = xcalloc(1, sizeof *reload);
     reload->exchange = exchange;
     reload->request = ident_random();
     reload->until_us = clock_boot_us() + MOST_US;
     list_init(&reload->node);
-    ledger_control_request(exchange->api->ledger, &reload->request, "reload", all, "", true,
-                           exchange->grant->actor, on_requested, reload);
+    ledger_control_request(exchange->api->ledger, &reload->request, "reload",
+                           chosen.count ? chosen.names : NULL, chosen.host ? chosen.host : "",
+                           !chosen.count && !chosen.host, exchange->grant->actor, on_requested,
+                           reload);
 }
 
 static void on_requested(void *arg, const char *json, size_t len, const struct err *err)

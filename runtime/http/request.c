@@ -197,7 +197,7 @@ void request_free(struct http_request *request)
     list_del(&request->node);
     if (request->is_stream) {
         buf_close(&request->stream.backlog);
-        request->stream.gone(request->stream.arg);
+        request->stream.hooks.gone(request->stream.hooks.arg);
     }
     if (request->response) MHD_destroy_response(request->response);
     for (struct header *header = request->headers, *next; header; header = next) {

@@ -11,14 +11,15 @@
 
 struct reading {
     struct selection *out;
-    size_t fields[6]; /* places in texts + 1, in the order of `names`; 0: absent */
+    size_t fields[8]; /* places in texts + 1, in the order of `names`; 0: absent */
     size_t tags[FILTER_TAGS_MAX];
     char field[64]; /* the first that is wrong */
     struct err err;
 };
 
-enum { STATUS, NAME, QUEUE, WORKER, SINCE, UNTIL };
-static const char *const names[] = { "status", "name", "queue", "worker", "since", "until" };
+enum { STATUS, NAME, QUEUE, WORKER, SINCE, UNTIL, TEXT, PARENT };
+static const char *const names[] = { "status", "name",  "queue", "worker",
+                                     "since",  "until", "text",  "parent" };
 
 static bool take(void *arg, const char *field, const char *value);
 static bool take_json(struct reading *reading, const char *key, const json_t *value);
@@ -27,6 +28,7 @@ static bool wrong(struct reading *reading, const char *field, const char *fmt, .
 static bool finish(struct exchange *exchange, struct reading *reading);
 static bool check_statuses(struct reading *reading, char *statuses);
 static bool read_moment(struct reading *reading, int which, int64_t *wall_us);
+static bool read_parent(struct reading *reading);
 
 bool selection_from_query(struct exchange *exchange, struct selection *out)
 {
@@ -122,7 +124,7 @@ static bool finish(struct exchange *exchange, struct reading *reading)
     char *statuses = text_at(reading, reading->fields[STATUS]);
     bool good = !reading->field[0] && (!statuses || check_statuses(reading, statuses)) &&
                 read_moment(reading, SINCE, &filter->since_us) &&
-                read_moment(reading, UNTIL, &filter->until_us);
+                read_moment(reading, UNTIL, &filter->until_us) && read_parent(reading);
     if (!good) {
         answer_field(exchange, reading->field, "%s", reading->err.text);
         selection_close(reading->out);
@@ -132,6 +134,7 @@ static bool finish(struct exchange *exchange, struct reading *reading)
     filter->name = text_at(reading, reading->fields[NAME]);
     filter->queue = text_at(reading, reading->fields[QUEUE]);
     filter->worker = text_at(reading, reading->fields[WORKER]);
+    filter->text = text_at(reading, reading->fields[TEXT]);
     for (size_t i = 0; i < filter->tag_count; i++)
         reading->out->tags[i] = text_at(reading, reading->tags[i]);
     filter->tags = reading->out->tags;
@@ -168,6 +171,13 @@ static bool read_moment(struct reading *reading, int which, int64_t *wall_us)
     return time_parse(text, wall_us, &err) || wrong(reading, names[which], "%s", err.text);
 }
 
+static bool read_parent(struct reading *reading)
+{
+    const char *text = text_at(reading, reading->fields[PARENT]);
+    return !text || ident_parse(text, &reading->out->filter.parent) ||
+           wrong(reading, "parent", "is no task id");
+}
+
 void selection_close(struct selection *filter) { buf_close(&filter->texts); }
 
 bool query_int(struct exchange *exchange, const char *name, int64_t min, int64_t max, int64_t *out)
@@ -183,5 +193,15 @@ bool query_int(struct exchange *exchange, const char *name, int64_t min, int64_t
     }
     answer_field(exchange, name, "must be a whole number from %lld to %lld", (long long)min,
                  (long long)max);
+    return false;
+}
+
+bool query_bool(struct exchange *exchange, const char *name, bool *out)
+{
+    const char *text = http_query(exchange->request, name);
+    if (!text) return true;
+    *out = !*text || strcmp(text, "true") == 0;
+    if (*out || strcmp(text, "false") == 0) return true;
+    answer_field(exchange, name, "must be true or false");
     return false;
 }

@@ -21,3 +21,5 @@ void selection_close(struct selection *filter);
 /* A whole number of the query; absent: out stays. false: it has been answered. */
 MUSTUSE bool query_int(struct exchange *exchange, const char *name, int64_t min, int64_t max,
                        int64_t *out);
+/* "true", "false"; a bare name is true. */
+MUSTUSE bool query_bool(struct exchange *exchange, const char *name, bool *out);

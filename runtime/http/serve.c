@@ -14,9 +14,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/entries.h"
+#include "http/events.h"
+#include "http/follow.h"
 #include "http/login.h"
 #include "http/reload.h"
 #include "http/served.h"
+#include "http/sse.h"
 #include "http/waits.h"
 #include "keeper/keeper.h"
 #include "lifecycle/await.h"
@@ -50,11 +53,13 @@ static void on_patience(struct timer *timer);
 static void answer_everybody(struct serve *serve);
 static void close_down(struct serve *serve);
 static void on_redis_up(void *arg);
+static void on_redis_lost(void *arg, const struct err *why);
 static void on_event(void *arg, const char *line, size_t len);
 static void on_keeper_news(void *arg, int64_t run_at_us);
 static void on_ledger_up(void *arg);
 static void on_ledger_lost(void *arg, const struct err *why);
 static void on_notify(void *arg);
+static void on_changed(void *arg);
 
 int serve_main(const struct config *config)
 {
@@ -98,6 +103,9 @@ static bool prepare(struct serve *serve, struct err *err)
     api->entries = entries_new(api->ledger);
     api->served = served_new(api->ledger);
     api->waits = waits_new(api);
+    api->streams = streams_new(api);
+    api->follows = follows_new(api);
+    api->events = events_new(api);
     api->reloads = reloads_new(api);
     return logins_new(api, &api->logins, err) && load_grants(serve, err) && listen_at(serve, err);
 }
@@ -108,15 +116,18 @@ static bool open_stores(struct serve *serve, struct err *err)
     const char *namespace = config_text(api->config, SET_NAMESPACE);
     struct redis_target redis;
     char *postgres;
-    const struct broker_hooks broker = {
-        .arg = serve, .connected = on_redis_up, .event = on_event, .keeper = on_keeper_news
-    };
+    const struct broker_hooks broker = { .arg = serve,
+                                         .connected = on_redis_up,
+                                         .lost = on_redis_lost,
+                                         .event = on_event,
+                                         .keeper = on_keeper_news };
     const struct ledger_hooks news = {
         .arg = serve,
         .connected = on_ledger_up,
         .lost = on_ledger_lost,
         .control = on_notify,
         .submitted = on_keeper_news,
+        .changed = on_changed,
     };
     if (!config_redis_target(api->config, &redis, err)) return false;
     if (!config_postgres_conninfo(api->config, &postgres, err)) {
@@ -249,6 +260,7 @@ static void answer_everybody(struct serve *serve)
     api->is_leaving = true;
     waits_end(api->waits);
     reloads_end(api->reloads);
+    streams_end(api->streams);
     timer_start(&serve->patience, LEAVE_US);
     while (http_server_is_busy(api->server) && !serve->is_late) loop_turn(&serve->loop, true);
     timer_stop(&serve->patience);
@@ -259,6 +271,8 @@ static void close_down(struct serve *serve)
 {
     struct api *api = &serve->api;
     if (serve->keeper) keeper_stop(serve->keeper);
+    if (api->events) events_stop(api->events);
+    if (api->follows) follows_stop(api->follows);
     if (api->ledger) ledger_free(api->ledger);
     if (api->lists) ledger_free(api->lists);
     if (api->inserts) ledger_free(api->inserts);
@@ -269,6 +283,9 @@ static void close_down(struct serve *serve)
     if (api->server) http_server_free(api->server);
     if (api->reloads) reloads_free(api->reloads);
     if (api->waits) waits_free(api->waits);
+    follows_free(api->follows);
+    events_free(api->events);
+    streams_free(api->streams);
     served_free(api->served);
     grants_free(api->grants);
     logins_free(api->logins);
@@ -290,10 +307,16 @@ static void on_redis_up(void *arg)
     if (serve->api.waits) waits_look(serve->api.waits); /* what was announced meanwhile is lost */
 }
 
+static void on_redis_lost(void *arg, const struct err *why)
+{
+    (void)why;
+    on_event(arg, "", 0);
+}
+
 static void on_event(void *arg, const char *line, size_t len)
 {
     struct serve *serve = arg;
-    if (serve->api.waits) waits_event(serve->api.waits, line, len);
+    if (serve->api.events) events_line(serve->api.events, line, len);
 }
 
 static void on_keeper_news(void *arg, int64_t run_at_us)
@@ -307,6 +330,7 @@ static void on_ledger_up(void *arg)
     struct serve *serve = arg;
     ledger_listen(serve->api.ledger);
     if (serve->keeper) keeper_wake(serve->keeper, 0);
+    if (serve->api.events) events_changed(serve->api.events);
     if (serve->api.entries) entries_forget(serve->api.entries);
     if (serve->api.grants) grants_load(serve->api.grants, NULL, NULL);
 }
@@ -325,4 +349,10 @@ static void on_notify(void *arg)
     if (serve->api.entries) entries_forget(serve->api.entries);
     if (serve->api.reloads) reloads_news(serve->api.reloads);
     if (serve->api.grants) grants_load(serve->api.grants, NULL, NULL);
+}
+
+static void on_changed(void *arg)
+{
+    struct serve *serve = arg;
+    if (serve->api.events) events_changed(serve->api.events);
 }

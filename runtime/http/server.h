@@ -94,9 +94,14 @@ void http_unwatch(struct http_request *request);
 
 /* ---- an answer without end (Server-Sent Events) ---- */
 struct http_stream; /* opaque */
-/* gone: once, whoever ended it; then the stream is no more. Takes the request. */
+struct http_stream_hooks {
+    void *arg;
+    void (*gone)(void *arg);    /* once, whoever ended it; then the stream is no more */
+    void (*drained)(void *arg); /* all is taken; may be NULL. Both may defer work, no more. */
+};
+/* Takes the request. */
 struct http_stream *http_stream_start(struct http_request *request, const char *content_type,
-                                      void (*gone)(void *arg), void *arg);
+                                      const struct http_stream_hooks *hooks);
 /* What the client has not taken yet. */
 size_t http_stream_backlog(const struct http_stream *stream);
 void http_stream_write(struct http_stream *stream, const void *data, size_t len);

@@ -45,8 +45,7 @@ struct http_stream {
     struct buf backlog;
     size_t taken; /* of backlog */
     bool is_ended, is_aborted;
-    void (*gone)(void *arg);
-    void *arg;
+    struct http_stream_hooks hooks;
 };
 
 enum request_phase { PHASE_HEAD, PHASE_BODY, PHASE_HANDLED, PHASE_ANSWERED, PHASE_DROPPED };

@@ -16,13 +16,13 @@ static struct http_request *request_of(const struct http_stream *stream)
 }
 
 struct http_stream *http_stream_start(struct http_request *request, const char *content_type,
-                                      void (*gone)(void *arg), void *arg)
+                                      const struct http_stream_hooks *hooks)
 {
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, on_wanted, request, NULL);
     MHD_add_response_header(response, "Content-Type", content_type);
     request->is_stream = true;
-    request->stream = (struct http_stream){ .gone = gone, .arg = arg };
+    request->stream = (struct http_stream){ .hooks = *hooks };
     request_send(request, MHD_HTTP_OK, response);
     request_watch(request);
     return &request->stream;
@@ -46,6 +46,7 @@ static ssize_t on_wanted(void *cls, uint64_t at, char *out, size_t most)
     if (stream->taken == stream->backlog.len) {
         buf_close(&stream->backlog); /* ten thousand idle streams hold nothing */
         stream->taken = 0;
+        if (stream->hooks.drained) stream->hooks.drained(stream->hooks.arg);
     }
     return (ssize_t)len;
 }

@@ -33,27 +33,31 @@ static void answer_no_type(struct exchange *exchange)
     answer_status(exchange, 404, "not_found", "there is no task '%.130s'", exchange->word);
 }
 
-/* Those that a limited token may submit. */
 static void on_types(void *arg, const char *json, size_t len, const struct err *err)
 {
     struct exchange *exchange = arg;
-    json_t *all = err ? NULL : params_load(json, len), *type, *shown = json_array();
     struct buf out = BUF_EMPTY;
+    if (err) {
+        answer_err(exchange, err);
+        return;
+    }
+    json_t *shown = types_shown(exchange, json, len);
+    params_write(&out, shown);
+    answer_json(exchange, 200, &out);
+    json_decref(shown);
+}
+
+json_t *types_shown(const struct exchange *exchange, const char *json, size_t len)
+{
+    json_t *all = params_load(json, len), *type, *shown = json_array();
     size_t index;
     json_array_foreach(all, index, type)
     {
         if (grant_allows(exchange->grant, json_string_value(json_object_get(type, "name"))))
             json_array_append(shown, type);
     }
-    params_write(&out, shown);
-    json_decref(shown);
     json_decref(all);
-    if (!err) {
-        answer_json(exchange, 200, &out);
-        return;
-    }
-    buf_close(&out);
-    answer_err(exchange, err);
+    return shown;
 }
 
 /* An array of one, or of none. */

@@ -220,21 +220,11 @@ static void on_gone(void *arg, struct http_request *request)
 
 /* ---- news ---- */
 
-void waits_event(struct waits *waits, const char *line, size_t len)
+void waits_event(struct waits *waits, const struct announced *announced)
 {
-    static const char status[] = "\"event\":\"status\"";
-    struct ident id;
-    char text[IDENT_TEXT_SIZE];
-    const char *at = memmem(line, len, "\"id\":\"", 6);
-    if (map_count(waits->tasks) == 0 || !at || at + 6 + 36 > line + len ||
-        !memmem(line, len, status, sizeof status - 1))
-        return;
-    memcpy(text, at + 6, 36);
-    text[36] = '\0';
-    struct awaited *awaited = ident_parse(text, &id) ? map_find(waits->tasks, id.bytes, 16) : NULL;
-    bool is_final = memmem(line, len, "\"SUCCESS\"", 9) || memmem(line, len, "\"FAILURE\"", 9) ||
-                    memmem(line, len, "\"REVOKED\"", 9);
-    if (awaited && is_final) ask(awaited);
+    struct awaited *awaited = map_find(waits->tasks, announced->id.bytes, 16);
+    bool is_end = announced->kind == ANNOUNCED_STATUS && task_status_is_final(announced->status);
+    if (awaited && is_end) ask(awaited);
 }
 
 static void on_look(struct timer *timer)

@@ -15,7 +15,7 @@ struct ledger {
     struct loop *loop;
     struct pg *pg;
     char *namespace;
-    char *control, *submitted; /* channels */
+    char *control, *submitted, *changed; /* channels */
     struct ledger_hooks hooks;
     struct list again; /* struct call.node */
     struct timer pause;
@@ -36,6 +36,7 @@ struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *n
     ledger->namespace = xstrdup(namespace);
     ledger->control = xasprintf("%s_control", namespace);
     ledger->submitted = xasprintf("%s_submitted", namespace);
+    ledger->changed = xasprintf("%s_changed", namespace);
     if (hooks) ledger->hooks = *hooks;
     list_init(&ledger->again);
     timer_init(loop, &ledger->pause, on_pause_over);
@@ -68,6 +69,8 @@ static void on_notified(void *arg, const char *channel, const char *payload)
         ledger->hooks.control(ledger->hooks.arg);
     } else if (strcmp(channel, ledger->submitted) == 0 && ledger->hooks.submitted) {
         ledger->hooks.submitted(ledger->hooks.arg, strtoll(payload, NULL, 10));
+    } else if (strcmp(channel, ledger->changed) == 0 && ledger->hooks.changed) {
+        ledger->hooks.changed(ledger->hooks.arg);
     }
 }
 
@@ -87,6 +90,7 @@ static void on_pause_closed(struct timer *timer)
     free(ledger->namespace);
     free(ledger->control);
     free(ledger->submitted);
+    free(ledger->changed);
     free(ledger);
 }
 
@@ -96,6 +100,7 @@ void ledger_listen(struct ledger *ledger)
 {
     if (ledger->hooks.control) pg_listen(ledger->pg, ledger->control);
     if (ledger->hooks.submitted) pg_listen(ledger->pg, ledger->submitted);
+    if (ledger->hooks.changed) pg_listen(ledger->pg, ledger->changed);
 }
 
 void ledger_again(struct ledger *ledger, struct list *node, int tries)

@@ -32,12 +32,15 @@ struct ledger_hooks {
     void (*control)(void *arg);
     /* somebody's transaction submitted tasks that are due at run_at_us at the earliest. */
     void (*submitted)(void *arg, int64_t run_at_us);
+    /* a status was changed by others than the task's worker (an end, a release, an operator's
+     * retry). */
+    void (*changed)(void *arg);
 };
 struct ledger *ledger_new(struct loop *loop, const char *conninfo, const char *namespace,
                           const char *application, const struct ledger_hooks *hooks);
 void ledger_free(struct ledger *ledger);
 bool ledger_is_up(const struct ledger *ledger);
-void ledger_listen(struct ledger *ledger); /* for each of these two that is set */
+void ledger_listen(struct ledger *ledger); /* for each of these three that is set */
 
 /* A completion without rows of its own. unknown: it was sent, it may have committed (repeat it;
  * every verb is made to be repeated). */
@@ -314,8 +317,11 @@ struct task_filter {
     const char *name, *queue, *worker;
     const char *const *tags;
     size_t tag_count;
+    const char *text;           /* within the parameters as they are shown, whatever the case */
+    struct ident parent;        /* zero: any */
     int64_t since_us, until_us; /* created_at; 0: open */
     int64_t limit, offset;
+    bool is_oldest_first;
     const char *only_like; /* of the caller's rights: a pattern of LIKE over names, or NULL; */
     const char *only_by;   /* created_by, or NULL */
 };
@@ -327,12 +333,56 @@ void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn
  * ids. */
 void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,
                    ledger_json_fn *done, void *arg);
-/* {tasks, total, limit, offset, has_more[, total_capped]} newest first */
+/* {tasks, total, limit, offset, has_more[, total_capped]} */
 void ledger_list(struct ledger *ledger, const struct task_filter *filter, ledger_json_fn *done,
                  void *arg);
 /* {logs:[{seq, at, attempt, level, text}], has_more} after seq */
 void ledger_logs(struct ledger *ledger, const struct ident *id, int64_t after_seq, int32_t limit,
                  ledger_json_fn *done, void *arg);
+/* ---- following (news.c) ---- */
+/* What somebody knows of a task. {-1, 0, 0}: nothing, and no history is wanted. */
+struct known {
+    int32_t attempt, step; /* of its last status, see schema_news.c */
+    int64_t seq;           /* of its last log line */
+};
+enum news_kind {
+    NEWS_STATUS,
+    NEWS_LOG,
+    NEWS_PROGRESS,
+    NEWS_MORE,
+    NEWS_GOING,
+    NEWS_FINAL,
+    NEWS_MISSING
+};
+struct news {
+    size_t of; /* index of the task that was asked for */
+    enum news_kind kind;
+    struct known known; /* STATUS: attempt, step; LOG: seq */
+    const char *data;   /* STATUS, LOG, PROGRESS: the event as JSON */
+    size_t len;
+};
+/* Of each task in order what is new, at most 200 log lines, then one of MORE, GOING, FINAL,
+ * MISSING.
+ */
+typedef void ledger_news_fn(void *arg, const struct news *news, size_t count,
+                            const struct err *err);
+void ledger_news(struct ledger *ledger, const struct ident *ids, const struct known *known,
+                 size_t count, ledger_news_fn *done, void *arg);
+/* Changes of status of all tasks, from age_us ago on, in the order of their time; of more than
+ * `most` the newest. */
+struct change {
+    struct ident id;
+    int64_t age_us;
+    int32_t attempt;
+    const char *status; /* a word */
+    const char *data;
+    size_t len;
+};
+typedef void ledger_changes_fn(void *arg, const struct change *changes, size_t count,
+                               const struct err *err);
+void ledger_changes(struct ledger *ledger, int64_t age_us, int32_t most, ledger_changes_fn *done,
+                    void *arg);
+
 void ledger_queues(struct ledger *ledger, ledger_json_fn *done,
                    void *arg); /* {queues:[...]} of the contract */
 void ledger_workers(struct ledger *ledger, ledger_json_fn *done,

@@ -20,10 +20,17 @@ static const struct migration {
 
 /* Whatever was applied, what is called is today's. A view whose columns change is dropped by a
  * migration. */
-static const char *const programs[] = {
-    schema_words,     schema_partitions, schema_ends, schema_access,  schema_operate,
-    schema_catalogue, schema_check,      schema_door, schema_figures, "SELECT make_partitions();\n"
-};
+static const char *const programs[] = { schema_words,
+                                        schema_partitions,
+                                        schema_ends,
+                                        schema_access,
+                                        schema_operate,
+                                        schema_catalogue,
+                                        schema_check,
+                                        schema_door,
+                                        schema_news,
+                                        schema_figures,
+                                        "SELECT make_partitions();\n" };
 
 static void on_migrated(void *arg, const struct pg_answer *answer);
 static void version_found(struct call *call, const struct pg_answer *answer);

@@ -30,3 +30,4 @@ extern const char schema_catalogue[];
 extern const char schema_check[];
 extern const char schema_door[];
 extern const char schema_figures[];
+extern const char schema_news[];

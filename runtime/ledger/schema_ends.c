@@ -4,10 +4,12 @@
 /* clang-format off */
 const char schema_ends[] =
     /* Ends rows from outside their worker: cancel, expiry, a spent budget, an unknown
-     * name. The caller holds their locks. */
+     * name. The caller holds their locks. No worker announces these: who follows tasks hears of
+     * them by NOTIFY. */
     "CREATE OR REPLACE FUNCTION end_rows(ids uuid[], became smallint, kind text, message text)\n"
     "RETURNS bigint\n"
     "BEGIN ATOMIC\n"
+    "  SELECT pg_notify(current_schema() || '_changed', '') WHERE cardinality(ids) > 0;\n"
     "  WITH gone AS (DELETE FROM active a WHERE a.id = ANY (ids) RETURNING a.*),\n"
     "    kept AS (\n"
     "      INSERT INTO outcomes (id, round, attempt, claim_id, status, error, failures,\n"
@@ -101,6 +103,7 @@ const char schema_ends[] =
     "    queue := hint_queue(a.queue, a.name, isolated);\n"
     "    RETURN NEXT;\n"
     "  END LOOP;\n"
+    "  IF cardinality(ids) > 0 THEN PERFORM pg_notify(current_schema() || '_changed', ''); END IF;\n"
     "END $$;\n"
     /* seen: the counter that was watched standing still; -1: the end was seen itself,
      * unless by whoever found the corpse after the supervisor had died too. A hook that was the

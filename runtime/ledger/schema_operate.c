@@ -63,6 +63,7 @@ const char schema_operate[] =
     "      SELECT actor, 'retry', p.id, p.name, status_word(l.status), 'PENDING'\n"
     "      FROM put p JOIN last l ON l.id = p.id ORDER BY p.id)\n"
     "  SELECT array_agg(p.id) INTO again FROM put p;\n"
+    "  IF again IS NOT NULL THEN PERFORM pg_notify(current_schema() || '_changed', ''); END IF;\n"
     "  RETURN QUERY SELECT i.n, CASE\n"
     "    WHEN t.task_id IS NULL THEN\n"
     "      operated_json(i.id, 'not_found', NULL, 'no such task', NULL)\n"

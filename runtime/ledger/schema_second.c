@@ -15,6 +15,8 @@ const char schema_second[] =
     "  task uuid NOT NULL, created_at timestamptz NOT NULL DEFAULT now()\n"
     ");\n"
     "CREATE INDEX idempotency_created_at ON idempotency (created_at);\n"
+    /* Most tasks have no parent, and cost this nothing. */
+    "CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;\n"
     /* Who may ask for what. Never deleted: that one was made closes the API to strangers for good.
      * A session is a browser's, and lives no longer than the token that opened it. */
     "CREATE TABLE tokens (\n"

@@ -18,7 +18,7 @@ struct announcer {
 static void on_turn_end(struct defer *defer);
 static void line_begin(struct announcer *announcer, struct jsonw *json, const struct ident *id,
                        const char *event);
-static void line_end(struct announcer *announcer, struct jsonw *json);
+static void line_end(struct announcer *announcer, struct jsonw *json, int64_t at_us);
 
 struct announcer *announcer_new(struct loop *loop, struct broker *broker)
 {
@@ -44,7 +44,7 @@ void announce_status(struct announcer *announcer, const struct ident *id, enum t
     line_begin(announcer, &json, id, "status");
     jsonw_key_text(&json, "status", task_status_text(status));
     jsonw_key_int(&json, "attempt", attempt);
-    line_end(announcer, &json);
+    line_end(announcer, &json, clock_wall_us());
 }
 
 void announce_progress(struct announcer *announcer, const struct ident *id, double percent,
@@ -60,11 +60,11 @@ void announce_progress(struct announcer *announcer, const struct ident *id, doub
     } else {
         jsonw_null(&json);
     }
-    line_end(announcer, &json);
+    line_end(announcer, &json, clock_wall_us());
 }
 
 void announce_log(struct announcer *announcer, const struct ident *id, int32_t attempt,
-                  const char *level, const char *text, size_t len)
+                  const char *level, const char *text, size_t len, int64_t at_us)
 {
     struct jsonw json;
     line_begin(announcer, &json, id, "log");
@@ -72,7 +72,7 @@ void announce_log(struct announcer *announcer, const struct ident *id, int32_t a
     jsonw_key_text(&json, "level", level);
     jsonw_key(&json, "text");
     jsonw_text_len(&json, text, len);
-    line_end(announcer, &json);
+    line_end(announcer, &json, at_us);
 }
 
 static void line_begin(struct announcer *announcer, struct jsonw *json, const struct ident *id,
@@ -86,10 +86,10 @@ static void line_begin(struct announcer *announcer, struct jsonw *json, const st
     jsonw_key_text(json, "event", event);
 }
 
-static void line_end(struct announcer *announcer, struct jsonw *json)
+static void line_end(struct announcer *announcer, struct jsonw *json, int64_t at_us)
 {
     jsonw_key(json, "at");
-    jsonw_time(json, clock_wall_us());
+    jsonw_time(json, at_us);
     jsonw_object_end(json);
     buf_add_char(&announcer->lines, '\n');
     loop_defer(announcer->loop, &announcer->defer);

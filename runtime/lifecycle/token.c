@@ -15,6 +15,7 @@
 #define SECRET_SIZE  32
 #define SECRET_CHARS 43 /* of base64 without its filling */
 #define GLOB_MAX     128
+#define BASE64_URL   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 static const char *const scope_words[] = {
     [SCOPE_READ] = "read", [SCOPE_SUBMIT] = "submit", [SCOPE_ADMIN] = "admin"
@@ -49,7 +50,8 @@ bool token_parse(const char *text, struct token *out)
     if (strlen(text) != TOKEN_TEXT_SIZE - 1 || memcmp(text, PREFIX, PREFIX_LEN) != 0) return false;
     if (strspn(id, "0123456789abcdef") != TOKEN_ID_SIZE - 1 || id[TOKEN_ID_SIZE - 1] != '_')
         return false;
-    const char *encoded = id + TOKEN_ID_SIZE;
+    const char *encoded = id + TOKEN_ID_SIZE; /* libsodium takes some bytes beyond ASCII too */
+    if (strspn(encoded, BASE64_URL) != SECRET_CHARS) return false;
     if (sodium_base642bin(secret, sizeof secret, encoded, SECRET_CHARS, NULL, &len, &end,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         len != sizeof secret || *end)

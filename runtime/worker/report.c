@@ -1,5 +1,5 @@
-/* report.c: the log lines of running tasks: to watchers at once, to the ledger in batches, before
- * the finish of their run. */
+/* report.c: the log lines of running tasks: to the ledger in batches, before the finish of their
+ * run; then to watchers. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -64,7 +64,6 @@ static void add_line(struct slot *slot, const char *level, const char *text, siz
 {
     struct log_item *item = xcalloc(1, sizeof *item);
     list_init(&item->node);
-    announce_log(slot->runner->announcer, &slot->id, slot->attempt, level, text, len);
     item->slot = slot;
     item->text = xstrndup(text, len);
     item->entry = (struct log_entry){ .id = slot->id,
@@ -117,7 +116,11 @@ static void on_logs_written(void *arg, int64_t count, bool unknown, const struct
     timer_close(&flight->repeat, on_flight_closed);
     for (struct list *node; (node = list_pop_front(&items)) != NULL;) {
         struct log_item *item = container_of(node, struct log_item, node);
-        item->slot->runner->log_bytes -= item->entry.text_len;
+        const struct log_entry *line = &item->entry;
+        if (!err)
+            announce_log(item->slot->runner->announcer, &line->id, line->attempt, line->level,
+                         line->text, line->text_len, line->at_us);
+        item->slot->runner->log_bytes -= line->text_len;
         slot_logs_written(item->slot, 1);
         free(item->text);
         free(item);

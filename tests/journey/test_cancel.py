@@ -77,7 +77,7 @@ class CancelTest(journey.ServedTest):
         task_id = self.place.submit("sleeper", "--queue=low_priority")
         self.assertEqual(self.cancel(task_id), [{
             "task_id": task_id, "status": "cancelled", "task_status": "REVOKED",
-            "message": "it was waiting", "queue": "low_priority"}])
+            "message": "it was waiting"}])
         self.run_("queues", "resume", "low_priority")
         result = self.run_("result", task_id, "--json", status=1).json
         self.assertEqual((result["status"], result["error"]["kind"], result["attempt"]),

@@ -1,5 +1,6 @@
 """What was done, counted: /metrics and /api/stats, after deaths and restarts as before."""
 
+import json
 import os
 import re
 import signal
@@ -81,6 +82,28 @@ def cpu_ticks(pid):
         return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
 
 
+def text_of(name):
+    with open(os.path.join(ctutor.ROOT, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def documented():
+    """{name: set of labels} of the table in docs/metrics.md."""
+    rows = re.findall(r"^\| `(ctutor_\w+)` \|([^|]*)\|", text_of("docs/metrics.md"), re.M)
+    assert len(rows) == len(dict(rows)), "a name comes twice"
+    return {name: set(filter(None, labels.strip().split(", "))) for name, labels in rows}
+
+
+def rules():
+    """Of alerts.yml, which is plainer than YAML may be: each rule has all its fields, on lines of their own."""
+    blocks = re.split(r"^      - alert: ", text_of("examples/deploy/alerts.yml"), flags=re.M)[1:]
+    fields = re.compile(r"(\w+)\n        expr: (?:>-\n((?:          .*\n)+)|(.*)\n)(?:        for: \d+[smh]\n)?"
+                        r"        labels: \{ severity: (?:page|ticket) \}\n        annotations: \{ summary: \".+\" \}\n+")
+    found = [fields.fullmatch(block) for block in blocks]
+    assert all(found) and len({rule[1] for rule in found}) == len(found) > 8, blocks
+    return [{"alert": rule[1], "expr": " ".join((rule[2] or rule[3]).split())} for rule in found]
+
+
 class Scrape:
     def __init__(self, api):
         answer = api.get("/metrics").expect(200)
@@ -92,13 +115,17 @@ class Scrape:
         wanted = set(labels.items())
         return sum(value for (series, of), value in self.samples.items() if series == name and wanted <= of)
 
+    def labels_of(self, family):
+        names = [family + end for end in ("", "_bucket", "_sum", "_count")] if self.types[family] == "histogram" else [family]
+        return {label for name, labels in self.samples if name in names for label, _ in labels} - {"le"}
+
     def counters(self):
         """What must stay as it is while nothing happens."""
         return {key: value for key, value in self.samples.items()
                 if key[0].endswith(("_total", "_bucket", "_count")) or key[0] == "ctutor_tasks"}
 
 
-class Metrics(ctutor.JourneyTest):
+class MetricsTest(ctutor.JourneyTest):
     def setUp(self):
         super().setUp()
         for name, text in TASKS.items():
@@ -113,6 +140,14 @@ class Metrics(ctutor.JourneyTest):
         for task_id in ids:
             self.api.get("/api/tasks/%s/result?timeout=60" % task_id).expect(200)
 
+    def book(self):
+        """All that has happened, and not only what is older than half a minute."""
+        for _ in range(2):
+            while self.place.value("SELECT roll_figures('0s')") != "0":
+                pass
+
+
+class Numbers(MetricsTest):
     def live(self, api, worker):
         """3 fine, 2 flaky (2 failed runs each), 1 hopeless, 1 out of time, 1 whose process dies, 1 cancelled."""
         self.api = api
@@ -151,23 +186,41 @@ class Metrics(ctutor.JourneyTest):
         before = Scrape(api)
         self.check(before)
         self.assertEqual(Scrape(other).counters(), before.counters())
-        names = {name: {label for label, _ in labels} for name, labels in before.samples}
-        for name, labels in PROMISED.items():
-            self.assertEqual(names.get(name), labels, name)
+        self.check_names(before)
         worker.kill_group()
         api.stop()
         other.stop()
         worker = place.start_worker()
         api = rest.Serve(place)
         self.assertEqual(Scrape(api).counters(), before.counters())
-        place.psql("SELECT ctutor.roll_figures('0s') FROM generate_series(1, 1)")
-        place.psql("SELECT ctutor.roll_figures('0s') FROM generate_series(1, 1)")
+        self.book()
         self.assertEqual(Scrape(api).counters(), before.counters())
         place.run("prune", "--older-than=0s").expect(0)
         self.assertEqual(Scrape(api).counters(), before.counters())
         self.check_stats(api)
         self.assertEqual(worker.stop(), 0)
         self.assertEqual(api.stop(), 0)
+
+    def check_names(self, scrape):
+        """The contract, the page and what is built on them."""
+        names = {name: {label for label, _ in labels} for name, labels in scrape.samples}
+        for name, labels in PROMISED.items():
+            self.assertEqual(names.get(name), labels, name)
+        self.assertEqual(documented(), {family: scrape.labels_of(family) for family in scrape.types})
+        board = json.loads(text_of("examples/deploy/grafana.json"))
+        shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+        self.assertGreater(len(shown), 20)
+        for expression in shown + [rule["expr"] for rule in rules()]:
+            used = re.findall(r"ctutor_\w+", expression)
+            self.assertTrue(used or expression.startswith("up{"), expression)
+            self.assertEqual([name for name in used if name not in names], [], expression)
+            self.assertEqual(expression.count("("), expression.count(")"), expression)
+            for name, matchers in re.findall(r"(ctutor_\w+)\{([^}]*)\}", expression):
+                self.assertLessEqual({label for label, _ in LABEL.findall(matchers)}, names[name], expression)
+            for grouped in re.findall(r"by \(([^)]*)\)", expression):
+                self.assertLessEqual(set(grouped.split(", ")), set().union(*(names[name] for name in used)), expression)
+        boxes = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+        self.assertEqual(len(set(boxes)), len(boxes))
 
     def check_stats(self, api):
         for since, step in (("1h", 60), ("1d", 300)):
@@ -184,6 +237,24 @@ class Metrics(ctutor.JourneyTest):
         self.assertEqual([sum(point[key] for point in of) for key in ("submitted", "revoked", "succeeded")], [1, 1, 0])
         for wrong in ("since=soon", "since=30d", "since=1s", "until=1h"):
             api.get("/api/stats?" + wrong).expect(422)
+
+
+class Moments(MetricsTest):
+    def test_a_transaction_of_somebody_else_is_counted_when_it_commits(self):
+        place = self.place
+        with place.worker(), place.session() as say:
+            api = rest.Serve(place)
+            before = Scrape(api).sum("ctutor_tasks_submitted_total", task="fine")
+            say("BEGIN; SELECT now();")
+            self.book()  # past the beginning of that transaction
+            say("SELECT submit('fine');")
+            self.book()
+            self.assertEqual(Scrape(api).sum("ctutor_tasks_submitted_total", task="fine"), before)
+            say("COMMIT;")
+            for _ in range(2):
+                self.assertEqual(Scrape(api).sum("ctutor_tasks_submitted_total", task="fine"), before + 1)
+                self.book()
+            self.assertEqual(api.stop(), 0)
 
     def test_things_as_they_stand(self):
         place = self.place

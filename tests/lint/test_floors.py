@@ -9,7 +9,8 @@ FLOOR = {"base": 0, "config": 1, "loop": 1, "task": 1, "io": 2, "broker": 3, "le
 # The keeper is a part of the supervisor (docs/architecture.md).
 SIDEWAYS = {("worker", "keeper")}
 # library header -> folders and file prefixes that may include it
-ONLY = {"hiredis": ("io/redis",), "libpq": ("io/pg", "config/postgres_url"), "lua": ("script/", "bindings/"), "microhttpd": ("http/server",), "yaml": ("bindings/",),
+ONLY = {"hiredis": ("io/redis",), "libpq": ("io/pg", "config/postgres_url"), "lua": ("script/", "bindings/"), "microhttpd": ("http/server",), "curl/": ("io/web.c",), "yaml": ("bindings/",),
+        "zlib": ("http/",),
         "jansson": ("task/", "config/", "lifecycle/", "script/", "worker/", "keeper/", "http/", "cli/")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 

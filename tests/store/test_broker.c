@@ -694,8 +694,8 @@ static void messages_arrive_and_a_new_subscription_says_look(void **state)
 {
     struct fixture *at = *state;
     broker_listen(at->broker, BROKER_WAKE | BROKER_KEEPER | BROKER_CANCEL | BROKER_EVENTS);
-    turn_until(at, &at->heard, 2);
-    assert_string_equal(at->last, "wake:all keeper:0 ");
+    turn_until(at, &at->heard, 3);
+    assert_string_equal(at->last, "wake:all keeper:0 event: ");
     at->last[0] = '\0';
     struct hint hints[] = { plain(1), plain(2), hint_of(3, "other", 5, NOW_US, 0) };
     struct ident id = plain(9).id;
@@ -704,13 +704,13 @@ static void messages_arrive_and_a_new_subscription_says_look(void **state)
     broker_wake_keeper(at->broker, NOW_US);
     broker_announce_cancel(at->broker, &id);
     broker_publish_events(at->broker, "{\"a\":1}\n{\"b\":2}\n", 16);
-    turn_until(at, &at->heard, 8);
+    turn_until(at, &at->heard, 9);
     assert_string_equal(at->last, "wake:default wake:other keeper:1790000000000000 "
                                   "cancel:00000000-0000-0000-0000-000000000009 "
                                   "event:{\"a\":1} event:{\"b\":2} ");
     at->last[0] = '\0';
     test_redis_restart(at->server);
-    turn_until(at, &at->heard, 10);
+    turn_until(at, &at->heard, 11);
     assert_string_equal(at->last, "wake:all keeper:0 ");
 }
 

@@ -47,7 +47,7 @@ static void one_of_each(const struct ident *owner)
     end_as(owner, again, 0, TASK_RETRY);
     sql("UPDATE active SET run_at = now() WHERE id = '%s'", text_of(again));
     end_as(owner, again, 1, TASK_SUCCESS);
-    AWAIT(ledger_cancel(ledger_a, &gone, 1, on_operate, NULL));
+    AWAIT(ledger_cancel(ledger_a, &gone, 1, "test", on_operate, NULL));
 }
 
 static void the_same_is_shown_before_and_after_it_is_booked(void **state)
@@ -116,13 +116,13 @@ static void what_is_forgotten_stays_counted(void **state)
     (void)state;
     struct ident owner = worker_living("w"), id = insert_named("greet");
     end_as(&owner, id, 0, TASK_SUCCESS);
-    AWAIT(ledger_delete(ledger_a, &id, 1, on_operate, NULL)); /* before it was booked */
+    AWAIT(ledger_delete(ledger_a, &id, 1, "test", on_operate, NULL)); /* before it was booked */
     assert_int_equal(shown("succeeded"), 1);
     roll();
     id = insert_named("greet");
     end_as(&owner, id, 0, TASK_FAILURE);
     roll();
-    AWAIT(ledger_delete(ledger_a, &id, 1, on_operate, NULL)); /* after it */
+    AWAIT(ledger_delete(ledger_a, &id, 1, "test", on_operate, NULL)); /* after it */
     end_as(&owner, insert_named("greet"), 0, TASK_SUCCESS);
     AWAIT(ledger_prune(ledger_a, 0, false, on_json, NULL));
     assert_int_equal(sql_int("SELECT count(*) FROM tasks"), 0);

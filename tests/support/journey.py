@@ -9,6 +9,7 @@ import signal
 import time
 
 import ctutor
+import rest
 
 TASK_INFO = [
     "task_id", "task_name", "status", "queue", "priority", "parameters", "tags", "attempt",
@@ -87,6 +88,26 @@ class ServedTest(ctutor.JourneyTest):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
+
+
+class OverApi:
+    """Before a ServedTest: its commands run again, from a machine that reaches the REST API and no
+    store. stores: what the environment was, for programs that stand beside the stores."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.token = cls.place.run("token", "create", "client", "--scope=admin").expect().out.strip()
+        cls.api = rest.Serve(cls.place)
+        cls.stores = {name: cls.place.env.pop(name) for name in ("REDIS_URL", "DATABASE_URL")}
+        cls.place.env.update({"CTUTOR_API_URL": "http://127.0.0.1:%d" % cls.api.port, "CTUTOR_TOKEN": cls.token})
+
+    @classmethod
+    def tearDownClass(cls):
+        status, log = cls.api.stop(), cls.api.log()
+        super().tearDownClass()
+        if status != 0 or "ERROR:" in log or cls.token in log:
+            raise AssertionError("serve left with %d:\n%s" % (status, log))
 
 
 def count_descriptors(worker):

@@ -19,8 +19,9 @@ import ctutor
 
 
 class Answer:
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
+    def __init__(self, response, body=None):
+        self.status, self.headers = response.status, response.headers
+        self.body = response.read() if body is None else body
 
     @property
     def text(self):
@@ -105,6 +106,15 @@ class Serve:
             return Answer(connection.getresponse())
         finally:
             connection.close()
+
+    def look(self, method, path, body=None, headers=None):
+        """The beginning of an answer that has no end."""
+        connection = self.connect()
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        connection.close()
+        response.close()
+        return Answer(response, b"")
 
     def get(self, path, **options):
         return self.request("GET", path, **options)

@@ -176,6 +176,8 @@ static void config_api_and_token_count_only_together_from_one_source(void **stat
 
     setenv("CTUTOR_API_URL", "localhost:8000", 1);
     PLACE_EXPECT_ERROR("CTUTOR_API_URL (from environment)", "http://");
+    setenv("CTUTOR_API_URL", "https://me:secret@host", 1);
+    PLACE_EXPECT_ERROR("CTUTOR_API_URL (from environment): must be", "CTUTOR_TOKEN");
 }
 
 static void config_errors_name_variable_origin_value_and_remedy(void **state)

@@ -49,7 +49,9 @@ static void check_names(const struct route *route, const json_t *words, const js
            "no schema of its body");
     json_object_foreach(json_object_get(own, "answers"), status, item)
     {
-        const char *name = json_string_value(item);
+        const json_t *first = json_is_array(item) ? json_array_get(item, 0) : item;
+        const char *name = json_string_value(first);
+        if (json_is_null(first)) continue;
         expect(strchr(name, '/') || part(words, "schemas", name), route, "no schema of an answer");
         expect(strchr(name, '/') || json_object_get(part(words, "schemas", name), "description"),
                route, "an answer's schema has no description");
@@ -75,9 +77,11 @@ static void every_route_is_documented(void **state)
         const char *tag = json_string_value(json_object_get(own, "tag"));
         expect(own != NULL, route, "is not under \"routes\"");
         expect(tag && has_tag(words, tag), route, "no such tag");
-        expect(json_object_size(json_object_get(own, "answers")) > 0, route, "no answers");
         assert_true(route->summary && *route->summary);
-        check_names(route, words, own);
+        if (tag && strcmp(tag, "Pages") != 0) {
+            expect(json_object_size(json_object_get(own, "answers")) > 0, route, "no answers");
+            check_names(route, words, own);
+        }
         json_object_del(routes, key);
     }
     const char *left;
