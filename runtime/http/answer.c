@@ -145,6 +145,12 @@ void answer_page(struct exchange *exchange, int status, struct buf *takes_html)
     end(exchange, status, "text/html; charset=utf-8", takes_html);
 }
 
+void answer_redirect(struct exchange *exchange, const char *to)
+{
+    http_set_header(exchange->request, "Location", to);
+    end(exchange, 303, NULL, NULL);
+}
+
 static void exchange_free(struct exchange *exchange)
 {
     grant_drop(exchange->grant);
