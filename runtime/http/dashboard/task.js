@@ -32,9 +32,12 @@ function Timeline({ task }) {
     ${one.error && html`<${Failure} error=${one.error} />`}</li>`)}</ol>`;
 }
 
-const same = (a, b) => a.attempt === b.attempt && a.level === b.level && a.text === b.text;
+// The ledger's clock and an event's are not one.
+const NEAR_MS = 2000, TAIL = 200;
+const same = (a, b) => a.attempt === b.attempt && a.level === b.level && a.text === b.text && Math.abs(Date.parse(a.at) - Date.parse(b.at)) < NEAR_MS;
+const missing = (kept, live) => live.filter((line) => !kept.slice(-TAIL).some((one) => same(one, line)));
 
-// Lines as they are told, until the ledger has them; then the ledger's.
+// Lines as they are told, until the ledger has them; then the ledger's, each once.
 function useLogs(id) {
   const [lines, setLines] = useState({ kept: [], live: [] }), seq = useRef(0);
   const load = useThrottle(async () => {
@@ -43,12 +46,15 @@ function useLogs(id) {
         const page = await api(`/api/tasks/${id}/logs?after=${seq.current}`);
         more = page.has_more;
         if (page.logs.length) seq.current = page.logs[page.logs.length - 1].seq;
-        setLines((was) => ({ kept: [...was.kept, ...page.logs].slice(-LINES_MOST), live: was.live.filter((line) => !page.logs.some((kept) => same(kept, line))) }));
+        setLines((was) => {
+          const kept = [...was.kept, ...page.logs].slice(-LINES_MOST);
+          return { kept, live: missing(kept, was.live) };
+        });
       }
     } catch { /* the task's own request says what is wrong */ }
   }, LOGS_MS);
   const hear = (line) => {
-    setLines((was) => ({ ...was, live: [...was.live, line].slice(-LINES_MOST) }));
+    setLines((was) => ({ ...was, live: [...was.live, ...missing(was.kept, [line])].slice(-LINES_MOST) }));
     load();
   };
   return { lines: [...lines.kept, ...lines.live], hear, load };
