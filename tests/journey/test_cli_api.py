@@ -195,6 +195,21 @@ class Answers(unittest.TestCase):
         self.assertIn("sends elsewhere", self.run_("list", status=3).err)
         self.assertEqual(len(self.seen), 3)  # the token went nowhere else
 
+    def test_nonsense_in_its_answers_ends_no_command_by_a_signal(self):
+        odd = {"name": 3, "task_id": [], "status": {}, "queues": 7, "host": None, "files": [1, {}], "parameters": {"properties": {"a": {}, "b": 3}, "required": [1]}}
+        nonsense = [[1], {"workers": 3, "queues": {}, "tasks": "x", "logs": 1, "total": "y", "status": "SUCCESS"},
+                    {name: [1, {}, odd, None] for name in ("workers", "queues", "tasks", "logs")} | odd, [odd, 1, None]]
+        commands = [["status", ABSENT_ID], ["result", ABSENT_ID], ["logs", ABSENT_ID], ["list"], ["cancel", ABSENT_ID],
+                    ["delete", "--tag", "x", "--yes"], ["tasks"], ["tasks", "show", "t"], ["queues"], ["workers"], ["worker", "status", "w"],
+                    ["worker", "reload", "w"], ["submit", "t"], ["submit", "--bulk", "-"], ["result", ABSENT_ID, "--wait", "0"]]
+        for body in nonsense:
+            self.say(200, body)
+            for words in commands:
+                done = self.place.run(*words, input='{"task_name": "t"}')
+                self.assertIn(done.status, (0, 1, 2, 3, 4, 5, 6, 124), (body, words, done.err))
+                for words_of_a_sanitizer in ("Sanitizer", "runtime error"):
+                    self.assertNotIn(words_of_a_sanitizer, done.err)
+
     def test_an_api_that_cannot_be_reached_is_exit_3(self):
         away = {"CTUTOR_API_URL": "http://127.0.0.1:1"}
         for words in (["list"], ["watch", ABSENT_ID], ["submit", "t"], ["submit", "--bulk", "-"]):
