@@ -3,6 +3,8 @@
 import http.server
 import json
 import signal
+import ssl
+import subprocess
 import threading
 import time
 import unittest
@@ -219,6 +221,19 @@ class Answers(unittest.TestCase):
             self.assertLess(done.seconds, 10)
         tls = {"CTUTOR_API_URL": "https://127.0.0.1:%d" % self.server.server_port}
         self.assertIn("does not answer", self.run_("list", status=3, env=tls).err)
+
+    def test_a_certificate_must_be_known(self):
+        key, certificate = self.place.root + "/key", self.place.root + "/certificate"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.say(200, {"queues": []})
+        env = {"CTUTOR_API_URL": "https://127.0.0.1:%d" % self.server.server_port}
+        self.assertIn("certificate", self.run_("queues", status=3, env=env).err)
+        self.assertEqual(self.seen, [])
+        self.run_("queues", env={**env, "SSL_CERT_FILE": certificate})
 
     def test_an_unknown_outcome_names_the_id(self):
         def answer(request):
