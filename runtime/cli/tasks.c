@@ -200,7 +200,7 @@ static void print_parameters(struct app *app, const json_t *schema)
         bool is_needed = false;
         size_t index;
         json_array_foreach(json_object_get(schema, "required"), index, needed) is_needed =
-            is_needed || strcmp(json_string_value(needed), name) == 0;
+            is_needed || (json_is_string(needed) && strcmp(json_string_value(needed), name) == 0);
         const json_t *type = json_object_get(words, "type");
         char *types = json_is_array(type) ? json_dumps(type, JSON_COMPACT) : NULL;
         describe(&meaning, words);

@@ -87,7 +87,7 @@ static int run_status(struct app *app, const struct cli_args *args)
 
 static bool is_chosen(const struct cli_args *args, const json_t *worker, const char *host)
 {
-    const char *name = json_string_value(json_object_get(worker, "name"));
+    const char *name = member_text(worker, "name");
     if (cli_has(args, "all")) return true;
     for (int i = 0; i < args->count; i++)
         if (strcmp(args->words[i], name) == 0) return true;
@@ -105,7 +105,7 @@ static bool tell_missing(const struct cli_args *args, const json_t *workers)
         json_t *worker;
         json_array_foreach((json_t *)(uintptr_t)workers, index, worker)
         {
-            const char *name = json_string_value(json_object_get(worker, "name"));
+            const char *name = member_text(worker, "name");
             is_there = is_there || strcmp(name, args->words[i]) == 0;
         }
         if (is_there) continue;

@@ -72,6 +72,7 @@ struct watcher {
 struct told {
     struct buf all, logs;
     enum news_kind end;
+    bool is_news; /* more than how far it came */
 };
 
 static void follow(struct exchange *exchange, bool wants_logs_only, int64_t after_seq);
@@ -320,6 +321,7 @@ static void write_news(struct cohort *cohort, const struct news *news, size_t co
         } else {
             break;
         }
+        told->is_news = told->is_news || item->kind != NEWS_PROGRESS;
         const char *word = item->kind == NEWS_STATUS ? "status"
                            : item->kind == NEWS_LOG  ? "log"
                                                      : "progress";
@@ -337,7 +339,7 @@ static void tell_one(struct watcher *watcher, const struct told *told)
         watcher_free(watcher);
         return;
     }
-    if (exchange && watcher->is_back && told->end == NEWS_FINAL && told->all.len == 0) {
+    if (exchange && watcher->is_back && told->end == NEWS_FINAL && !told->is_news) {
         answer_nothing(exchange); /* 204: an EventSource comes back no more */
         watcher_free(watcher);
         return;

@@ -167,7 +167,7 @@ const char schema_door[] =
     "        (entry->'retry'->'base_us')::bigint, (entry->'retry'->'cap_us')::bigint,\n"
     "        (entry->'retry'->'jitter')::boolean, (entry->'max_losses')::integer,\n"
     "        moment + expires, unique_key, 'sql:' || session_user, entry->>'schema_hash');\n"
-    "      PERFORM pg_notify(current_schema() || '_submitted', micros(created)::text);\n"
+    "      PERFORM pg_notify(current_schema() || '_submitted', micros(now())::text);\n"
     "      RETURN own;\n"
     "    END IF;\n"
     "    first := look_who_is_there(task_name, parameters, queue, unique_key, own);\n"

@@ -3,6 +3,8 @@
 import http.server
 import json
 import signal
+import ssl
+import subprocess
 import threading
 import time
 import unittest
@@ -129,6 +131,7 @@ class Answers(unittest.TestCase):
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # of commands that leave
         thread = threading.Thread(target=self.server.serve_forever)
         thread.start()
         self.addCleanup(thread.join)
@@ -195,6 +198,21 @@ class Answers(unittest.TestCase):
         self.assertIn("sends elsewhere", self.run_("list", status=3).err)
         self.assertEqual(len(self.seen), 3)  # the token went nowhere else
 
+    def test_nonsense_in_its_answers_ends_no_command_by_a_signal(self):
+        odd = {"name": 3, "task_id": [], "status": {}, "queues": 7, "host": None, "files": [1, {}], "parameters": {"properties": {"a": {}, "b": 3}, "required": [1]}}
+        nonsense = [[1], {"workers": 3, "queues": {}, "tasks": "x", "logs": 1, "total": "y", "status": "SUCCESS"},
+                    {name: [1, {}, odd, None] for name in ("workers", "queues", "tasks", "logs")} | odd, [odd, 1, None]]
+        commands = [["status", ABSENT_ID], ["result", ABSENT_ID], ["logs", ABSENT_ID], ["list"], ["cancel", ABSENT_ID],
+                    ["delete", "--tag", "x", "--yes"], ["tasks"], ["tasks", "show", "t"], ["queues"], ["workers"], ["worker", "status", "w"],
+                    ["worker", "reload", "w"], ["submit", "t"], ["submit", "--bulk", "-"], ["result", ABSENT_ID, "--wait", "0"]]
+        for body in nonsense:
+            self.say(200, body)
+            for words in commands:
+                done = self.place.run(*words, input='{"task_name": "t"}')
+                self.assertIn(done.status, (0, 1, 2, 3, 4, 5, 6, 124), (body, words, done.err))
+                for words_of_a_sanitizer in ("Sanitizer", "runtime error"):
+                    self.assertNotIn(words_of_a_sanitizer, done.err)
+
     def test_an_api_that_cannot_be_reached_is_exit_3(self):
         away = {"CTUTOR_API_URL": "http://127.0.0.1:1"}
         for words in (["list"], ["watch", ABSENT_ID], ["submit", "t"], ["submit", "--bulk", "-"]):
@@ -203,6 +221,19 @@ class Answers(unittest.TestCase):
             self.assertLess(done.seconds, 10)
         tls = {"CTUTOR_API_URL": "https://127.0.0.1:%d" % self.server.server_port}
         self.assertIn("does not answer", self.run_("list", status=3, env=tls).err)
+
+    def test_a_certificate_must_be_known(self):
+        key, certificate = self.place.root + "/key", self.place.root + "/certificate"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.say(200, {"queues": []})
+        env = {"CTUTOR_API_URL": "https://127.0.0.1:%d" % self.server.server_port}
+        self.assertIn("certificate", self.run_("queues", status=3, env=env).err)
+        self.assertEqual(self.seen, [])
+        self.run_("queues", env={**env, "SSL_CERT_FILE": certificate})
 
     def test_an_unknown_outcome_names_the_id(self):
         def answer(request):

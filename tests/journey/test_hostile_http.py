@@ -239,6 +239,18 @@ class Hostile(journey.ServedTest):
         self.check_answers()
         self.api.post("/api/tasks/%s/cancel" % task_id).expect(200)
 
+    def test_who_waits_or_is_slow_takes_no_processor_time(self):
+        body = {"task_name": "echo", "parameters": {"name": "x"}, "delay": 3600}
+        task_id = self.api.post("/api/tasks/submit", body).expect(200).json["task_id"]
+        wait = b"GET /api/tasks/%s/result?timeout=60 HTTP/1.1\r\n%s\r\n" % (task_id.encode(), HOST)
+        for data in (wait, wait + GET + b"\r\n", wait * 30, GOOD[:-10], GET, POST + CHUNKED + b"\r\n5\r\nab"):
+            self.connect().sendall(data)
+        self.check_answers()
+        before = ctutor.processor_seconds(self.api.pid)
+        time.sleep(1)
+        self.assertLess(ctutor.processor_seconds(self.api.pid) - before, 0.3)
+        self.api.post("/api/tasks/%s/cancel" % task_id).expect(200)
+
     def test_at_random(self):
         """Requests cut, mixed, mangled, and connections reset in every phase."""
         seed = int(os.environ.get("CTUTOR_TEST_SEED", "1"))

@@ -1,5 +1,6 @@
 """/api/openapi.json, and what it says of each route against what the route does."""
 
+import re
 import unittest
 
 import journey
@@ -81,7 +82,7 @@ class OpenApi(journey.ServedTest):
 
     def test_the_answers_of_every_route_are_as_documented(self):
         self.checked.clear()
-        for part in (self.submit_all, self.read_all, self.operate_all, self.look_after_all, self.enter_all):
+        for part in (self.submit_all, self.read_all, self.operate_all, self.look_after_all, self.follow_all, self.enter_all):
             part()
         for method, path, operation in self.routes():  # what needs nothing but to be asked
             if method == "GET" and "{" not in path and (method, path, 200) not in self.checked and "200" in operation["responses"]:
@@ -150,6 +151,15 @@ class OpenApi(journey.ServedTest):
         self.call("POST", "/api/workers/reload", 200)
         for verb in ("pause", "resume"):
             self.call("POST", "/api/queues/{name}/" + verb, 200, name="default")
+
+    def follow_all(self):
+        task_id = self.submit("hello", {"name": "x"})
+        self.call("GET", ID + "/result", 200, id=task_id)
+        self.call("GET", ID + "/events", 200, id=task_id)
+        self.call("GET", ID + "/logs", 200, id=task_id, query="?follow=true")
+        told = self.api.get(ID.format(id=task_id) + "/events", headers={"Authorization": "Bearer " + self.token}).text
+        last = re.findall(r"(?m)^id: ?(.*)$", told)[-1]
+        self.call("GET", ID + "/events", 204, id=task_id, headers={"Last-Event-ID": last})
 
     def enter_all(self):
         made = self.call("POST", "/api/tokens", 200, {"name": "second", "scope": "read", "tasks": "hel*", "own": True, "expires": "1h"}).json
