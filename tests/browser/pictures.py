@@ -45,7 +45,7 @@ def main(folder):
             for i in range(12):
                 submit("resize_image", parameters={"url": "https://cdn.example/c.jpg", "width": i}, queue="low_priority")
             report = submit("render_report", parameters={"customer": "ACME", "api_key": "secret"}, tags=["monthly"])
-            ctutor.wait_until(lambda: (api.get("/api/tasks/" + report).json["progress"]["percentage"] or 0) >= 30)
+            ctutor.wait_until(lambda: (api.get("/api/tasks/" + report).json["progress"]["percentage"] or 0) >= 10)
             driver = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pictures.js")
             subprocess.run(["node", driver, "http://127.0.0.1:%d" % api.port, folder, report], check=True, timeout=120)
             api.stop()

@@ -74,7 +74,7 @@ const feeds = new Map();
 // One stream for all that listen to a path. While it fails, its listeners hear {event: 'poll'} every two seconds.
 class Feed {
   constructor(path) {
-    Object.assign(this, { path, listeners: new Set(), source: null, poll: 0, again: 0, isOpen: false });
+    Object.assign(this, { path, listeners: new Set(), source: null, poll: 0, again: 0, worry: 0 });
     this.onSeen = () => (document.hidden ? this.close() : this.open(true));
   }
 
@@ -89,14 +89,14 @@ class Feed {
     this.source = new EventSource(this.path);
     if (missed) this.tell({ event: 'poll' });
     this.source.onopen = () => {
-      clearInterval(this.poll);
-      this.poll = 0;
+      this.calm();
       this.state(true);
     };
+    // A stream that only broke off comes back by itself in a second; that of a task ends with it.
     this.source.onerror = () => {
-      this.state(false);
-      if (!this.poll) this.poll = setInterval(() => this.tell({ event: 'poll' }), POLL_MS);
-      if (this.source.readyState === EventSource.CLOSED) this.again = setTimeout(() => this.open(true), AGAIN_MS);
+      const isOver = this.source.readyState === EventSource.CLOSED;
+      if (!this.worry && !this.poll) this.worry = setTimeout(() => this.ask(), isOver ? 0 : POLL_MS);
+      if (isOver) this.again = setTimeout(() => this.open(true), AGAIN_MS);
     };
     for (const kind of KINDS)
       this.source.addEventListener(kind, (message) => {
@@ -106,17 +106,30 @@ class Feed {
       });
   }
 
+  ask() {
+    this.worry = 0;
+    this.state(false);
+    this.tell({ event: 'poll' });
+    this.poll = setInterval(() => this.tell({ event: 'poll' }), POLL_MS);
+  }
+
+  calm() {
+    clearTimeout(this.worry);
+    clearInterval(this.poll);
+    this.worry = this.poll = 0;
+  }
+
+  // null: nothing is listened to.
   state(isOpen) {
-    this.isOpen = isOpen;
     window.dispatchEvent(new CustomEvent('feed', { detail: isOpen }));
   }
 
   close() {
-    clearInterval(this.poll);
+    this.calm();
     clearTimeout(this.again);
     if (this.source) this.source.close();
     this.source = null;
-    this.poll = 0;
+    this.state(null);
   }
 
   add(listener) {
