@@ -252,6 +252,17 @@ const steps = {
     await page.context().close();
   },
 
+  async 'without a stream of events it asks'({ browser }) {
+    const page = await open(browser);
+    await page.route('**/events', (route) => route.fulfill({ status: 404, json: { detail: 'nothing', code: 'not_found' } }));
+    await visit(page, 'overview', '.live:has-text("polling")');
+    await api('POST', '/api/queues/low_priority/pause');
+    await page.waitForSelector('tr.is-paused:has-text("low_priority")');
+    await api('POST', '/api/queues/low_priority/resume');
+    await page.waitForSelector('tr.is-paused', { state: 'detached' });
+    await page.context().close();
+  },
+
   async 'without scripts there are plain pages'({ browser }) {
     const page = await open(browser, { javaScriptEnabled: false });
     await page.goto(url);
