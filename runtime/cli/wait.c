@@ -195,7 +195,7 @@ static void on_event(void *arg, const char *line, size_t len)
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *word = json_string_value(json_object_get(event, "status"));
-    bool is_early = !wait->is_told && !word; /* nothing stands before the first status */
+    bool is_early = !wait->asked_us && !word; /* the first look tells what was before */
     if (id && kind && strcmp(id, wait->id_text) == 0 && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
         bool is_progress = strcmp(kind, "progress") == 0;

@@ -73,8 +73,8 @@ class Commands(journey.OverApi, test_cli_stores.Commands):
         self.assertEqual(self.run_("cancel", "--tag", "bulk", "--yes", "--json").json, {"matched": 2497, "done": 2497, "refused": 0})
 
     def test_waits_and_bulks_outlast_a_server_that_restarts(self):
-        task = self.submit("greet", "name=late", "--delay", "3s")
-        waiting = self.place.start("result", task, "--wait")
+        waiting = self.place.start("submit", "greet", "name=late", "--delay", "3s", "--wait")
+        task = waiting.stderr.readline().strip()  # it has been answered once: what never was is not waited for
         feeding = self.place.start("submit", "--bulk", "-", "--json", stdin=-1)
         line = json.dumps({"task_name": "greet", "parameters": {"name": "n"}}) + "\n"
         feeding.stdin.write(line)
