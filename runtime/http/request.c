@@ -111,6 +111,17 @@ void http_answer_static(struct http_request *request, int status, const char *co
            MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT));
 }
 
+static void headers_free(struct http_request *request)
+{
+    for (struct header *header = request->headers, *next; header; header = next) {
+        next = header->next;
+        free(header->name);
+        free(header->value);
+        free(header);
+    }
+    request->headers = NULL;
+}
+
 void request_send(struct http_request *request, int status, struct MHD_Response *takes_response)
 {
     const struct http_field *field = request->server->handlers.fields;
@@ -118,6 +129,7 @@ void request_send(struct http_request *request, int status, struct MHD_Response 
         MHD_add_response_header(takes_response, field->name, field->value);
     for (const struct header *header = request->headers; header; header = header->next)
         MHD_add_response_header(takes_response, header->name, header->value);
+    headers_free(request); /* a stream lives long */
     http_unwatch(request);
     request->status = status;
     request->response = takes_response;
@@ -200,12 +212,7 @@ void request_free(struct http_request *request)
         request->stream.hooks.gone(request->stream.hooks.arg);
     }
     if (request->response) MHD_destroy_response(request->response);
-    for (struct header *header = request->headers, *next; header; header = next) {
-        next = header->next;
-        free(header->name);
-        free(header->value);
-        free(header);
-    }
+    headers_free(request);
     buf_close(&request->body);
     free(request->method);
     free(request->path);

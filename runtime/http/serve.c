@@ -273,6 +273,7 @@ static void close_down(struct serve *serve)
     if (serve->keeper) keeper_stop(serve->keeper);
     if (api->events) events_stop(api->events);
     if (api->follows) follows_stop(api->follows);
+    if (api->waits) waits_stop(api->waits);
     if (api->ledger) ledger_free(api->ledger);
     if (api->lists) ledger_free(api->lists);
     if (api->inserts) ledger_free(api->inserts);

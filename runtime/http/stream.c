@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "http/server_private.h"
 
-#define BLOCK 1024 /* MHD keeps that much for each stream */
+#define BLOCK 128 /* MHD keeps that much for each stream; pieces go into its own memory */
 
 static ssize_t on_wanted(void *cls, uint64_t at, char *out, size_t most);
 

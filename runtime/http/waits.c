@@ -19,11 +19,16 @@
 #define TIMEOUT_MAX_US INT64_C(300000000)
 #define LOOK_US        INT64_C(1000000)
 #define LOOK_CALM_US   INT64_C(5000000)
+#define ASK_MAX        500
 
 struct waits {
     struct api *api;
-    struct map *tasks; /* id -> struct awaited */
-    struct timer look; /* while somebody waits */
+    struct map *tasks;  /* id -> struct awaited */
+    struct list asking; /* with the next question; thousands may end at once */
+    struct defer ask;
+    struct awaited *asked[ASK_MAX]; /* the question under way */
+    size_t asked_count;             /* 0: none is */
+    struct timer look;              /* while somebody waits */
     int64_t looked_us;
     bool is_looking, has_news;
     int open_timers;
@@ -37,6 +42,7 @@ struct awaited {
     struct ident id;
     struct waits *waits;
     struct list waiters;
+    struct list asking;
     bool is_asking;
     bool asks_again; /* news came while it asked */
 };
@@ -51,7 +57,10 @@ struct waiter {
 
 static void wait_for(struct exchange *exchange, int64_t timeout_us);
 static void ask(struct awaited *awaited);
-static void on_result(void *arg, const char *json, size_t len, const struct err *err);
+static void on_ask(struct defer *defer);
+static void on_results(void *arg, const struct result *results, size_t count,
+                       const struct err *err);
+static void on_result(struct awaited *awaited, const char *json, size_t len, const struct err *err);
 static void answer_all(struct awaited *awaited, const char *json, size_t len,
                        const struct err *err);
 static void put_in_order(struct waits *waits, struct waiter *waiter);
@@ -87,6 +96,7 @@ static void wait_for(struct exchange *exchange, int64_t timeout_us)
         awaited->id = exchange->id;
         awaited->waits = waits;
         list_init(&awaited->waiters);
+        list_init(&awaited->asking);
         map_put(waits->tasks, awaited->id.bytes, 16, awaited);
     }
     waiter->awaited = awaited;
@@ -126,12 +136,44 @@ static void ask(struct awaited *awaited)
     awaited->asks_again = awaited->is_asking;
     if (awaited->is_asking) return;
     awaited->is_asking = true;
-    ledger_result(awaited->waits->api->ledger, &awaited->id, on_result, awaited);
+    list_push_back(&awaited->waits->asking, &awaited->asking);
+    loop_defer(awaited->waits->api->loop, &awaited->waits->ask);
 }
 
-static void on_result(void *arg, const char *json, size_t len, const struct err *err)
+static void on_ask(struct defer *defer)
 {
-    struct awaited *awaited = arg;
+    struct waits *waits = container_of(defer, struct waits, ask);
+    struct ident ids[ASK_MAX];
+    struct list *node;
+    size_t count = 0;
+    if (waits->asked_count) return;
+    while (count < ASK_MAX && (node = list_pop_front(&waits->asking)) != NULL) {
+        waits->asked[count] = container_of(node, struct awaited, asking);
+        ids[count] = waits->asked[count]->id;
+        count++;
+    }
+    waits->asked_count = count;
+    if (count) ledger_results(waits->api->ledger, ids, count, on_results, waits);
+}
+
+static void on_results(void *arg, const struct result *results, size_t count, const struct err *err)
+{
+    struct waits *waits = arg;
+    size_t asked = waits->asked_count;
+    (void)count;
+    waits->asked_count = 0;
+    for (size_t i = 0; i < asked; i++) {
+        struct awaited *awaited = waits->asked[i];
+        if (err || results[i].json)
+            on_result(awaited, err ? "" : results[i].json, err ? 0 : results[i].len, err);
+        else
+            list_push_back(&waits->asking, &awaited->asking); /* too much for one answer */
+    }
+    if (!list_is_empty(&waits->asking)) loop_defer(waits->api->loop, &waits->ask);
+}
+
+static void on_result(struct awaited *awaited, const char *json, size_t len, const struct err *err)
+{
     awaited->is_asking = false;
     bool is_final = false;
     if (!err && len) {
@@ -277,6 +319,8 @@ struct waits *waits_new(struct api *api)
     waits->api = api;
     waits->tasks = map_new();
     list_init(&waits->expiring);
+    list_init(&waits->asking);
+    loop_defer_init(&waits->ask, on_ask);
     timer_init(api->loop, &waits->look, on_look);
     timer_init(api->loop, &waits->expiry, on_expiry);
     waits->open_timers = 2;
@@ -289,8 +333,20 @@ void waits_end(struct waits *waits)
     plan_expiry(waits);
 }
 
+/* What is not asked yet ends like what the ledger leaves open. */
+void waits_stop(struct waits *waits)
+{
+    struct err why;
+    struct list *node;
+    err_set(&why, ERR_STORE, "this server is stopping");
+    loop_defer_cancel(&waits->ask);
+    while ((node = list_pop_front(&waits->asking)) != NULL)
+        on_result(container_of(node, struct awaited, asking), "", 0, &why);
+}
+
 void waits_free(struct waits *waits)
 {
+    loop_defer_cancel(&waits->ask);
     map_free(waits->tasks);
     waits->tasks = NULL;
     timer_close(&waits->look, on_timer_closed);

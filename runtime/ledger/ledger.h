@@ -330,6 +330,16 @@ struct task_filter {
  */
 void ledger_info(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg);
 void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn *done, void *arg);
+/* Of many at once, in their order. Of those that are too much for one answer (at least the first is
+ * in it) json is NULL: to be asked for again; "": there is no such task. */
+struct result {
+    const char *json;
+    size_t len;
+};
+typedef void ledger_results_fn(void *arg, const struct result *results, size_t count,
+                               const struct err *err);
+void ledger_results(struct ledger *ledger, const struct ident *ids, size_t count,
+                    ledger_results_fn *done, void *arg);
 /* Which of these will not change any more by themselves: final, or there is none: JSON array of
  * ids. */
 void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,

@@ -4,11 +4,19 @@
  * Lists go newest first, hence backwards along a primary key, or the other way round. Without
  * SUCCESS among the wanted statuses they walk `active` and the index of rare outcomes, which are
  * short even where millions of successes lie; otherwise `tasks`. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ledger/call.h"
 
 #define TOTAL_MAX "10000"
+
+struct results_call {
+    struct call call;
+    ledger_results_fn *done;
+};
+
+static void results_answered(struct call *call, const struct pg_answer *answer);
 
 static void put_filter(struct pg_params *params, const struct task_filter *filter);
 static bool wants_success(const struct task_filter *filter);
@@ -19,6 +27,16 @@ static const struct pg_statement INFO = {
 };
 static const struct pg_statement RESULT = {
     "result", "SELECT result_json(i) FROM task_info i WHERE i.task_id = $1"
+};
+/* Sizes first: the results of all together may be gigabytes. */
+static const struct pg_statement RESULTS = {
+    "results",
+    "SELECT s.ahead < 4194304, CASE WHEN s.ahead < 4194304 THEN"
+    " (SELECT result_json(i) FROM task_info i WHERE i.task_id = s.id" ALONE ") END"
+    " FROM (SELECT w.n, w.id, coalesce(sum((SELECT pg_column_size(o.result) FROM outcomes o"
+    "   WHERE o.id = w.id ORDER BY o.round DESC LIMIT 1))"
+    "   OVER (ORDER BY w.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS ahead"
+    "  FROM unnest($1::uuid[]) WITH ORDINALITY w (id, n)) s ORDER BY s.n"
 };
 static const struct pg_statement FINALS = {
     "finals",
@@ -118,6 +136,28 @@ void ledger_result(struct ledger *ledger, const struct ident *id, ledger_json_fn
     struct call *call = call_json(ledger, done, arg);
     pg_uuid(&call->params, id);
     call_send(call, &RESULT);
+}
+
+void ledger_results(struct ledger *ledger, const struct ident *ids, size_t count,
+                    ledger_results_fn *done, void *arg)
+{
+    struct results_call *results = call_new(ledger, sizeof *results, results_answered, arg);
+    results->done = done;
+    put_idents(&results->call.params, ids, count);
+    call_send(&results->call, &RESULTS);
+}
+
+static void results_answered(struct call *call, const struct pg_answer *answer)
+{
+    int count = answer->err ? 0 : pg_row_count(answer->rows);
+    struct result *results = xcalloc((size_t)count + 1, sizeof *results);
+    for (int row = 0; row < count; row++)
+        if (pg_get_bool(answer->rows, row, 0))
+            results[row].json = pg_get_text(answer->rows, row, 1, &results[row].len);
+    container_of(call, struct results_call, call)
+        ->done(call->arg, results, (size_t)count, answer->err);
+    free(results);
+    call_free(call);
 }
 
 void ledger_finals(struct ledger *ledger, const struct ident *ids, size_t count,

@@ -710,8 +710,8 @@ static void messages_arrive_and_a_new_subscription_says_look(void **state)
                                   "event:{\"a\":1} event:{\"b\":2} ");
     at->last[0] = '\0';
     test_redis_restart(at->server);
-    turn_until(at, &at->heard, 11);
-    assert_string_equal(at->last, "wake:all keeper:0 ");
+    turn_until(at, &at->heard, 12);
+    assert_string_equal(at->last, "wake:all keeper:0 event: ");
 }
 
 static void only_what_was_asked_for_is_heard_and_more_can_be_asked_for(void **state)
