@@ -53,6 +53,7 @@ struct wait {
     bool is_told;
     double percent;
     json_t *metadata;
+    json_t *early; /* the last progress event that came before the first look was answered */
     char progress_at[TIME_TEXT_SIZE]; /* of that progress */
 };
 
@@ -183,6 +184,7 @@ static void wait_free(struct wait *wait)
 {
     json_decref(wait->metadata);
     json_decref(wait->info);
+    json_decref(wait->early);
     free(wait);
 }
 
@@ -195,10 +197,14 @@ static void on_event(void *arg, const char *line, size_t len)
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *word = json_string_value(json_object_get(event, "status"));
+    bool is_mine = id && kind && strcmp(id, wait->id_text) == 0;
+    bool is_progress = is_mine && strcmp(kind, "progress") == 0;
     bool is_early = !wait->asked_us && !word; /* the first look tells what was before */
-    if (id && kind && strcmp(id, wait->id_text) == 0 && !is_early) {
+    if (is_early && is_progress) {
+        json_decref(wait->early);
+        wait->early = json_incref(event);
+    } else if (is_mine && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
-        bool is_progress = strcmp(kind, "progress") == 0;
         bool is_ahead = is_progress && wait->status != TASK_STARTED; /* of what was told */
         if (!is_ahead) wait->events++;
         wait->pause_us = LOOK_MOST_US;
@@ -320,6 +326,10 @@ static void look_end(struct wait *wait)
     const json_t *progress = json_object_get(wait->info, "progress");
     if (is_final || wait->events == wait->events_then)
         tell_progress(wait, progress, member_text(progress, "updated_at"));
+    if (wait->status == TASK_STARTED)
+        tell_progress(wait, wait->early, member_text(wait->early, "at"));
+    json_decref(wait->early);
+    wait->early = NULL;
     if (is_final)
         tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"),
                     member_text(wait->info, "finished_at"));

@@ -2,7 +2,7 @@
  *
  * head -> [body] -> handle -> http_answer | http_stream_start | http_drop, exactly once, now or
  * later. Until then the connection stands still: no thread, no timer, no polling. Everything of a
- * client is bounded: its header (some 7 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
+ * client is bounded: its header (some 5 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
  * time for both, what it does not read, and how many there are. Who closes its half of a connection
  * before the answer has come is taken for gone.
  *
@@ -18,8 +18,9 @@
 #include "base/list.h"
 #include "loop/loop.h"
 
-#define HTTP_HEAD_MAX                                                                              \
-    (8 * 1024) /* memory of a connection: its header and a piece of body lie in it */
+/* Memory of a connection: its header and a piece of body lie in it. Ten thousand that wait hold all
+ * of it. */
+#define HTTP_HEAD_MAX (6 * 1024)
 
 struct http_server;  /* opaque */
 struct http_request; /* opaque: one exchange; lives until it is answered */

@@ -136,7 +136,7 @@ class WaitingTest(journey.ServedTest):
         task_id, go_on = self.hold()
         crowd = self.crowd(["/api/tasks/%s/events" % task_id] * CLIENTS)
         crowd.read(lambda text: b'"STARTED"' in text, 20)
-        self.check_memory(crowd, most=12 << 10)
+        self.check_memory(crowd)
         go_on()
         took = crowd.read(lambda text: b'"SUCCESS"' in text, 20)
         print("all told within %.2f s" % took)
