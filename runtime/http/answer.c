@@ -171,6 +171,7 @@ struct http_stream *answer_stream(struct exchange *exchange, const char *type,
 {
     struct http_request *request = exchange->request;
     set_headers(request);
+    http_set_header(request, "X-Content-Type-Options", "nosniff");
     http_set_header(request, "X-Accel-Buffering", "no"); /* nginx must not hold it back */
     exchange_free(exchange);
     return http_stream_start(request, type, hooks);

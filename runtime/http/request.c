@@ -125,7 +125,8 @@ static void headers_free(struct http_request *request)
 void request_send(struct http_request *request, int status, struct MHD_Response *takes_response)
 {
     const struct http_field *field = request->server->handlers.fields;
-    for (; field && field->name; field++)
+    /* A stream is no page, and thousands of them would each hold these. */
+    for (; !request->is_stream && field && field->name; field++)
         MHD_add_response_header(takes_response, field->name, field->value);
     for (const struct header *header = request->headers; header; header = header->next)
         MHD_add_response_header(takes_response, header->name, header->value);

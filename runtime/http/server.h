@@ -2,7 +2,7 @@
  *
  * head -> [body] -> handle -> http_answer | http_stream_start | http_drop, exactly once, now or
  * later. Until then the connection stands still: no thread, no timer, no polling. Everything of a
- * client is bounded: its header (some 5 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
+ * client is bounded: its header (some 4 KiB of HTTP_HEAD_MAX), its body (what `head` allows), the
  * time for both, what it does not read, and how many there are. Who closes its half of a connection
  * before the answer has come is taken for gone.
  *
@@ -20,7 +20,7 @@
 
 /* Memory of a connection: its header and a piece of body lie in it. Ten thousand that wait hold all
  * of it. */
-#define HTTP_HEAD_MAX (6 * 1024)
+#define HTTP_HEAD_MAX (5 * 1024 + 512)
 
 struct http_server;  /* opaque */
 struct http_request; /* opaque: one exchange; lives until it is answered */
@@ -30,7 +30,8 @@ struct http_field {
 };
 struct http_handlers {
     void *arg;
-    const struct http_field *fields; /* in the header of every answer; ends with name NULL */
+    const struct http_field
+        *fields; /* in the header of every answer that ends; ends with name NULL */
     /* The header is there. How long may the body be? It may answer at once instead; then nothing
      * more of the request is read, and what it gives does not count. */
     int64_t (*head)(void *arg, struct http_request *request);
