@@ -16,7 +16,7 @@ STORES_DIE = 5  # times
 class Killer(threading.Thread):
     """Kills a random runner of the workers every so often, and notes when."""
 
-    def __init__(self, workers, harmed, every=0.2):
+    def __init__(self, workers, harmed, every):
         super().__init__(daemon=True)
         self.workers, self.harmed, self.every = workers, harmed, every
         self.over, self.draw = threading.Event(), random.Random(1)
@@ -52,7 +52,7 @@ class Stream(threading.Thread):
             time.sleep(self.every)
 
 
-def crowd(fault, harm=None, tasks=10_000, seconds=30):
+def crowd(fault, harm=None, tasks=10_000, seconds=30, every=0.2):
     """harm(proof, workers, seconds) breaks something else meanwhile; the figures are then of that. It gives pairs:
     from when to count, and when starts were possible again."""
     with Proof(fault) as proof:
@@ -62,7 +62,7 @@ def crowd(fault, harm=None, tasks=10_000, seconds=30):
         kills = {}
         proof.submit(lines[:tasks // 2])
         stream = Stream(proof, lines[tasks // 2:], 20, seconds / 22)
-        killer = Killer(workers, kills)
+        killer = Killer(workers, kills, every)
         stream.start()
         killer.start()
         if harm:

@@ -11,7 +11,8 @@ class ShortProof(unittest.TestCase):
         self.assertFalse(proof.broken, "\n".join([proof.row()] + proof.broken[:5]))
 
     def test_a_crowd_whose_runners_are_killed(self):
-        proof = proof_crowd.crowd("a runner killed every 200 ms", tasks=300, seconds=2)
+        # A runner under the sanitizers needs longer than 200 ms until it has tasks again.
+        proof = proof_crowd.crowd("a runner killed every 600 ms", tasks=300, seconds=4, every=0.6)
         self.check(proof)
         self.assertGreater(len(proof.rerun), 0)
 
