@@ -34,16 +34,20 @@ return {
 EFFECTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tasks.d", "lib", "effects.lua")
 # Ends of runners; the next start of each task that went back. (Who is charged waits for its back-off.)
 DEATHS = "SELECT pid, extract(epoch FROM ended_at) FROM workers WHERE state <> 'alive' AND supervisor IS NOT NULL"
+# Which death a row of attempts belongs to: it is written in the transaction that declares it.
+DEATH = """
+CROSS JOIN LATERAL (SELECT * FROM workers w WHERE w.name = a.worker AND w.supervisor IS NOT NULL AND w.ended_at <= a.ended_at
+  ORDER BY w.ended_at DESC LIMIT 1) w
+"""
 RERUNS = """
 WITH starts AS (SELECT id, attempt, started_at FROM attempts UNION ALL SELECT id, attempt, started_at FROM outcomes)
-SELECT w.pid, extract(epoch FROM s.started_at) FROM workers w
-JOIN attempts a ON a.ended_at = w.ended_at AND a.ended = 'released' AND w.supervisor IS NOT NULL
-JOIN starts s ON s.id = a.id AND s.attempt = a.attempt + 1
+SELECT w.pid, extract(epoch FROM s.started_at) FROM attempts a """ + DEATH + """
+JOIN starts s ON s.id = a.id AND s.attempt = a.attempt + 1 WHERE a.ended = 'released'
 """
 # A death charges one task at most, and nothing else charges one that sleeps.
 BYSTANDERS = """
-SELECT coalesce(sum(charged - 1), 0) FROM (SELECT count(*) AS charged FROM attempts WHERE ended = 'lost'
-  GROUP BY worker, ended_at) one
+SELECT coalesce(sum(charged - 1), 0) FROM (SELECT count(*) AS charged FROM attempts a """ + DEATH + """
+  WHERE a.ended = 'lost' GROUP BY w.incarnation) one
 UNION ALL SELECT coalesce(sum(failures), 0) FROM outcomes o JOIN tasks t ON t.id = o.id WHERE t.name = 'nap'
 """
 
