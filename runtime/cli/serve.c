@@ -13,7 +13,7 @@ static const struct cli_option options[] = {
 const struct command command_serve = {
     .name = "serve",
     .usage = "",
-    .summary = "the REST API, in the foreground",
+    .summary = "the REST API and its dashboard, in the foreground",
     .details =
         "SIGTERM or Ctrl-C: nobody new is let in, who waits is answered, then it ends.\n"
         "On an address that others reach it needs a token first; on a terminal it shows a\n"

@@ -1,5 +1,5 @@
 /* up.c: everything on this machine: private Redis and Postgres (unless configured), the schema, a
- * worker, the REST API, in the foreground.
+ * worker, the REST API and its dashboard, in the foreground.
  *
  *   place -> servers -> run.json -> schema -> worker, API -> [signal or somebody ends] -> both
  * drain
@@ -62,7 +62,7 @@ static const struct cli_option options[] = {
 const struct command command_up = {
     .name = "up",
     .usage = "[--port P]",
-    .summary = "everything on this machine: private Redis and Postgres, worker, REST API",
+    .summary = "everything on this machine: private Redis and Postgres, worker, dashboard",
     .details =
         "Servers are private to this folder: their data lie under .ctutor/ (or where run.json\n"
         "there says), they listen on unix sockets only, and commands in this folder and below\n"
@@ -209,7 +209,7 @@ static void say_what_runs(const struct up *up)
     output_note("Postgres  %s%s", postgres, up->postgres ? "" : " (configured)");
     output_note("worker    pid %d, tasks from %s", (int)proc_pid(up->worker),
                 config_text(up->app->config, SET_TASKS_DIR));
-    output_note("REST API  pid %d, its address follows", (int)proc_pid(up->serve));
+    output_note("dashboard pid %d, with the REST API; its address follows", (int)proc_pid(up->serve));
     output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another "
                 "terminal, this folder)");
     output_note("Ctrl-C stops everything, the data are kept");
