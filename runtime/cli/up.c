@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -84,6 +85,10 @@ static int run(struct app *app, const struct cli_args *args)
         !cli_int(args, "port", 0, 65535, &port, &err) || !app_refuse_api(app, &err))
         return app_fail(app, &err);
     up.port = cli_value(args, "port");
+    /* While Postgres comes up it does not answer: that is no news. The others have logs of their
+     * own. */
+    bool is_json = strcmp(config_text(app->config, SET_LOG_FORMAT), "json") == 0;
+    if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
     signal(SIGPIPE, SIG_IGN);
     proc_init(&app->loop, true);
     watch_signals(&up);
@@ -209,7 +214,8 @@ static void say_what_runs(const struct up *up)
     output_note("Postgres  %s%s", postgres, up->postgres ? "" : " (configured)");
     output_note("worker    pid %d, tasks from %s", (int)proc_pid(up->worker),
                 config_text(up->app->config, SET_TASKS_DIR));
-    output_note("dashboard pid %d, with the REST API; its address follows", (int)proc_pid(up->serve));
+    output_note("dashboard pid %d, with the REST API; its address follows",
+                (int)proc_pid(up->serve));
     output_note("try       ctutor-run submit my_simple_task message=hello --wait   (in another "
                 "terminal, this folder)");
     output_note("Ctrl-C stops everything, the data are kept");
