@@ -51,8 +51,9 @@ class Clients(journey.ServedTest):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def finish(self, client):
-        out, err = client.communicate(timeout=60)
-        return client.returncode, out, err
+        """Not by communicate(): it knows nothing of what readline() has read ahead."""
+        err, out = client.stderr.read(), client.stdout.read()
+        return client.wait(60), out, err
 
     def test_progress_comes_while_it_runs_and_then_the_result(self):
         for command in CLIENTS:
