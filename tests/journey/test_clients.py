@@ -7,7 +7,6 @@ import unittest
 
 import ctutor
 import journey
-import rest
 
 FOLDER = os.path.join(ctutor.ROOT, "examples", "clients")
 CLIENTS = (["sh", "submit.sh"], ["python3", "-B", "submit.py"], ["node", "submit.mjs"])
@@ -32,25 +31,15 @@ return {
 }
 
 
-class Clients(journey.ServedTest):
+class Clients(journey.ApiTest):
     files = FILES
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.api = rest.Serve(cls.place)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.api.stop()
-        super().tearDownClass()
 
     def client(self, command, *args, url=None):
         env = {**os.environ, "CTUTOR_API_URL": url or "http://127.0.0.1:%d" % self.api.port}
         return subprocess.Popen(command + list(args), cwd=FOLDER, env=env, text=True, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def finish(self, client):
+    def ended(self, client):
         """Not by communicate(): it knows nothing of what readline() has read ahead."""
         err, out = client.stderr.read(), client.stdout.read()
         return client.wait(60), out, err
@@ -66,7 +55,7 @@ class Clients(journey.ServedTest):
                     self.assertTrue(line, "ended early: " + seen)
                     seen += line
                 open(go, "w").close()
-                status, out, err = self.finish(client)
+                status, out, err = self.ended(client)
                 self.assertEqual(status, 0, err)
                 done = json.loads(out)
                 done = done["result"] if "task_id" in done else done
@@ -77,13 +66,13 @@ class Clients(journey.ServedTest):
     def test_a_failure_and_a_refusal(self):
         for command in CLIENTS:
             with self.subTest(command[-1]):
-                status, out, err = self.finish(self.client(command, "fail"))
+                status, out, err = self.ended(self.client(command, "fail"))
                 self.assertEqual(status, 1, err)
                 self.assertIn("no luck", out + err)
-                status, _, err = self.finish(self.client(command, "count", '{"to": "x"}'))
+                status, _, err = self.ended(self.client(command, "count", '{"to": "x"}'))
                 self.assertEqual(status, 2, err)
                 self.assertEqual(sorted(one["field"] for one in json.loads(err)["errors"]), ["go", "to"])
-                self.assertEqual(self.finish(self.client(command, "nope"))[0], 2)
+                self.assertEqual(self.ended(self.client(command, "nope"))[0], 2)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import unittest
 import urllib.parse
 
 import journey
-import rest
 
 ECHO = """
 return {
@@ -19,27 +18,8 @@ HOSTILE = "<script>alert(1)</script>\"'&" + "x" * 10000
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class DashboardTest(journey.ServedTest):
+class DashboardTest(journey.ApiTest):
     files = {"echo": ECHO}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.api = rest.Serve(cls.place)
-
-    @classmethod
-    def tearDownClass(cls):
-        status = cls.api.stop()
-        super().tearDownClass()
-        if status != 0:
-            raise AssertionError("serve left with %d:\n%s" % (status, cls.api.log()))
-
-    def submit(self, parameters, **fields):
-        body = {"task_name": "echo", "parameters": parameters, **fields}
-        return self.api.post("/api/tasks/submit", body).expect(200).json["task_id"]
-
-    def finish(self, task_id):
-        return self.api.get("/api/tasks/%s/result?timeout=60" % task_id).expect(200).json
 
     def send(self, fields, origin=True, **headers):
         if origin:
@@ -115,7 +95,7 @@ class Plain(DashboardTest):
         self.assertEqual(self.api.get("/api/tasks").json["total"], before)
 
     def test_hostile_texts_stay_texts(self):
-        good, bad = self.submit({"text": HOSTILE}, tags=["<i>"]), self.submit({"text": HOSTILE, "count": 9})
+        good, bad = self.submit("echo", {"text": HOSTILE}, tags=["<i>"]), self.submit("echo", {"text": HOSTILE, "count": 9})
         self.finish(good), self.finish(bad)
         for path in ("/plain", "/plain/run", "/plain/tasks/" + good, "/plain/tasks/" + bad,
                      "/plain?" + urllib.parse.urlencode({"text": HOSTILE[:50], "tag": "\"><i>"})):
@@ -125,7 +105,7 @@ class Plain(DashboardTest):
             self.assertNotIn("<b>it", page)
 
     def test_lists_by_page(self):
-        ids = [self.submit({"text": "paged"}) for _ in range(51)]
+        ids = [self.submit("echo", {"text": "paged"}) for _ in range(51)]
         for task_id in ids:
             self.finish(task_id)
         first = self.api.get("/plain?text=paged").expect(200).text
@@ -139,7 +119,7 @@ class Lists(DashboardTest):
         return [task["task_id"] for task in self.api.get("/api/tasks?" + query).expect(200).json["tasks"]]
 
     def test_by_text_but_not_of_secrets(self):
-        task_id = self.submit({"text": "A needle, \u00c4", "pin": "4711-needle"})
+        task_id = self.submit("echo", {"text": "A needle, \u00c4", "pin": "4711-needle"})
         self.finish(task_id)
         self.assertEqual(self.found("text=NEEDLE"), [task_id])
         self.assertEqual(self.found("text=needle%2C%20%C3%84"), [task_id])
@@ -149,7 +129,7 @@ class Lists(DashboardTest):
         self.assertEqual((done["matched"], done["done"]), (1, 1))
 
     def test_oldest_or_newest_first(self):
-        ids = [self.submit({"text": "sorted"}) for _ in range(3)]
+        ids = [self.submit("echo", {"text": "sorted"}) for _ in range(3)]
         for task_id in ids:
             self.finish(task_id)
         self.assertEqual(self.found("text=sorted&sort=created_at"), ids)
@@ -159,7 +139,7 @@ class Lists(DashboardTest):
         self.assertEqual(self.api.get("/api/tasks?sort=name").expect(422).json["errors"][0]["field"], "sort")
 
     def test_children(self):
-        parent, child = self.submit({"text": "p"}), self.submit({"text": "c"})
+        parent, child = self.submit("echo", {"text": "p"}), self.submit("echo", {"text": "c"})
         self.finish(parent), self.finish(child)
         self.place.psql("UPDATE tasks SET parent_id = '%s' WHERE id = '%s'" % (parent, child))
         self.assertEqual(self.found("parent=" + parent), [child])

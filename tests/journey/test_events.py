@@ -51,28 +51,8 @@ return {
 """
 
 
-class EventsTest(journey.ServedTest):
+class EventsTest(journey.ApiTest):
     files = {"steps": STEPS, "again": AGAIN, "fail": FAIL, "loud": LOUD}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.api = rest.Serve(cls.place)
-
-    @classmethod
-    def tearDownClass(cls):
-        status = cls.api.stop()
-        log = cls.api.log()
-        super().tearDownClass()
-        if status != 0 or "ERROR:" in log:
-            raise AssertionError("serve left with %d:\n%s" % (status, log))
-
-    def submit(self, name, parameters=None, **fields):
-        done = self.api.post("/api/tasks/submit", {"task_name": name, "parameters": parameters or {}, **fields})
-        return done.expect(200).json["task_id"]
-
-    def finish(self, task_id):
-        return self.api.get("/api/tasks/%s/result?timeout=60" % task_id).expect(200).json
 
     def steps(self, **parameters):
         """(id, what lets it go on)"""

@@ -33,22 +33,15 @@ LAST = GET + b"Connection: close\r\n\r\n"  # where the server looks for a reques
 MEGABYTE = b"a" * (1 << 20)
 
 
-class Hostile(journey.ServedTest):
+class Hostile(journey.ApiTest):
     files = {"echo": ECHO, "big": BIG}
+    serve_settings = {"ASAN_OPTIONS": journey.NO_QUARANTINE}
 
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
         wanted = min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        cls.api = rest.Serve(cls.place, env={"ASAN_OPTIONS": journey.NO_QUARANTINE})
-
-    @classmethod
-    def tearDownClass(cls):
-        status, log = cls.api.stop(), cls.api.log()
-        super().tearDownClass()
-        if status != 0 or "ERROR" in log:
-            raise AssertionError("serve left with %d:\n%s" % (status, log))
+        super().setUpClass()
 
     def setUp(self):
         self.stack = contextlib.ExitStack()

@@ -4,7 +4,6 @@ import re
 import unittest
 
 import journey
-import rest
 import schema
 
 FILES = {
@@ -32,25 +31,17 @@ return {
 ID = "/api/tasks/{id}"
 
 
-class OpenApi(journey.ServedTest):
+class OpenApi(journey.ApiTest):
     files = FILES
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.api = rest.Serve(cls.place)
         cls.place.task("broken", "return {")
         cls.api.post("/api/workers/reload").expect(200)
         cls.document = cls.api.get("/api/openapi.json").expect(200).json
         cls.token = cls.api.post("/api/tokens", {"scope": "admin"}).expect(200).json["token"]
         cls.checked = set()  # (method, path, status)
-
-    @classmethod
-    def tearDownClass(cls):
-        status, log = cls.api.stop(), cls.api.log()
-        super().tearDownClass()
-        if status != 0 or "ERROR:" in log:
-            raise AssertionError("serve left with %d:\n%s" % (status, log))
 
     def routes(self):
         for path, methods in self.document["paths"].items():

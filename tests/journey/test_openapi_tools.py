@@ -7,20 +7,18 @@ import unittest
 
 import journey
 import npm
-import rest
 from test_openapi import FILES
 
 SOURCE = os.path.join(npm.ctutor.ROOT, "tests", "openapi")
 
 
-class Tools(journey.ServedTest):
+class Tools(journey.ApiTest):
     files = FILES
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.packages = npm.packages("openapi")
-        cls.api = rest.Serve(cls.place)
         cls.folder = os.path.join(cls.packages, "run")  # below node_modules, where node looks
         shutil.rmtree(cls.folder, ignore_errors=True)
         os.mkdir(cls.folder)
@@ -28,11 +26,6 @@ class Tools(journey.ServedTest):
             shutil.copy(os.path.join(SOURCE, file), cls.folder)
         with open(os.path.join(cls.folder, "openapi.json"), "wb") as file:
             file.write(cls.api.get("/api/openapi.json").expect(200).body)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.api.stop()
-        super().tearDownClass()
 
     def tool(self, name, *args, **env):
         return npm.run([os.path.join(self.packages, "node_modules", ".bin", name), *args], self.folder, env=env)

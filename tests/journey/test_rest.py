@@ -30,28 +30,8 @@ return {
 FAIL = 'return { execute = function(ctx) ctx.fatal("no luck") end }'
 
 
-class RestTest(journey.ServedTest):
+class RestTest(journey.ApiTest):
     files = {"hello": HELLO, "hold": HOLD, "fail": FAIL}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.api = rest.Serve(cls.place)
-
-    @classmethod
-    def tearDownClass(cls):
-        status = cls.api.stop()
-        log = cls.api.log()
-        super().tearDownClass()
-        if status != 0 or "ERROR:" in log:
-            raise AssertionError("serve left with %d:\n%s" % (status, log))
-
-    def submit(self, name, parameters=None, **fields):
-        done = self.api.post("/api/tasks/submit", {"task_name": name, "parameters": parameters or {}, **fields})
-        return done.expect(200).json["task_id"]
-
-    def finish(self, task_id, seconds=60):
-        return self.api.get("/api/tasks/%s/result?timeout=60" % task_id, seconds=seconds).expect(200).json
 
     def hold(self):
         """(id of a running task, what lets it end)"""

@@ -8,7 +8,6 @@ import unittest
 
 import ctutor
 import journey
-import rest
 import schema
 from test_docs import as_script, marked
 
@@ -21,7 +20,7 @@ def text():
         return file.read()
 
 
-class RestDocs(journey.ServedTest):
+class RestDocs(journey.ApiTest):
     @classmethod
     def setUpClass(cls):
         cls.files = {}
@@ -30,13 +29,7 @@ class RestDocs(journey.ServedTest):
                 with open(os.path.join(journey.SHIPPED, name), encoding="utf-8") as file:
                     cls.files[name[:-4]] = file.read()
         super().setUpClass()
-        cls.api = rest.Serve(cls.place)
         cls.document = cls.api.get("/api/openapi.json").expect(200).json  # before there is a token
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.api.stop()
-        super().tearDownClass()
 
     def test_every_example_does_what_it_says(self):
         blocks = list(marked(PAGE))

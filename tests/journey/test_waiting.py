@@ -11,7 +11,6 @@ import unittest
 
 import ctutor
 import journey
-import rest
 
 CLIENTS = int(os.environ.get("CTUTOR_WAITING", "500"))
 HOLD = """
@@ -57,24 +56,15 @@ class Crowd:
             link.close()
 
 
-class WaitingTest(journey.ServedTest):
+class WaitingTest(journey.ApiTest):
     files = {"hold": HOLD}
 
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         cls.addClassCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        cls.api = rest.Serve(cls.place)
-
-    @classmethod
-    def tearDownClass(cls):
-        status = cls.api.stop()
-        log = cls.api.log()
-        super().tearDownClass()
-        if status != 0 or "ERROR:" in log:
-            raise AssertionError("serve left with %d:\n%s" % (status, log))
+        super().setUpClass()
 
     def setUp(self):
         self.descriptors = len(ctutor.descriptors(self.api.pid))

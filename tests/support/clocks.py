@@ -18,8 +18,8 @@ class Clocks:
     def __init__(self, place):
         self.folder = place._folder("clocks")
         os.chmod(self.folder, 0o755)  # servers may run as another user
-        self.library = os.path.join(self.folder, "clock_steps.so")
-        subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-o", self.library, SOURCE],
+        self.preload = os.path.join(self.folder, "clock_steps.so")
+        subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-o", self.preload, SOURCE],
                        check=True)
 
     def env(self, party):
@@ -29,7 +29,7 @@ class Clocks:
                 os.truncate(file.fileno(), SIZE)
         # The sanitizer's own functions come behind ours, which is no mistake here.
         options = [os.environ.get("ASAN_OPTIONS", ""), "verify_asan_link_order=0"]
-        return {"LD_PRELOAD": self.library, "CLOCK_STEPS": path, "ASAN_OPTIONS": ":".join(filter(None, options))}
+        return {"LD_PRELOAD": self.preload, "CLOCK_STEPS": path, "ASAN_OPTIONS": ":".join(filter(None, options))}
 
     def use(self, party, server):
         server.stop()

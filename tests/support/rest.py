@@ -3,7 +3,7 @@
     api = rest.Serve(place)                       # of a ctutor.Installation
     done = api.post("/api/tasks/submit", {"task_name": "hello"})
     assert done.status == 200 and done.json["status"] == "submitted"
-    assert api.stop() == 0
+    api.stop_well()
 """
 
 import contextlib
@@ -85,6 +85,11 @@ class Serve:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError("serve does not end:\n" + self.log())
+
+    def stop_well(self):
+        status, log = self.stop(), self.log()
+        if status != 0 or "ERROR" in log:
+            raise AssertionError("serve left with %d:\n%s" % (status, log))
 
     def connect(self, seconds=60):
         """A connection that lives on between requests."""
