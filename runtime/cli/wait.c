@@ -64,7 +64,6 @@ static void wait_close(struct wait *wait);
 static void wait_free(struct wait *wait);
 static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
-static void on_ended(void *arg);
 static void on_interrupt(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static void look(struct wait *wait);
@@ -142,7 +141,6 @@ static struct wait *wait_open(struct app *app, const struct ident *id,
     wait->handles_open = 2;
     app->news.arg = wait;
     app->news.event = on_event;
-    app->news.control = on_ended;
     source_follow(app, &wait->id);
     if (options->tells_id) output_plain_note("%s", wait->id_text);
     return wait;
@@ -222,9 +220,6 @@ static void on_event(void *arg, const char *line, size_t len)
     }
     json_decref(event);
 }
-
-/* An API without event streams says no more than that it is final. */
-static void on_ended(void *arg) { ((struct wait *)arg)->look_at_us = clock_boot_us(); }
 
 static void on_info(void *arg, const char *json, size_t len, const struct err *err);
 
