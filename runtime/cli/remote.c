@@ -15,7 +15,6 @@
 #define ANSWER_US  INT64_C(30000000)
 #define ANSWER_MAX ((size_t)1 << 30)
 #define SILENCE_US INT64_C(60000000) /* of an event stream, then it is begun anew */
-#define LONG_POLL  60                /* seconds */
 #define LINE_MAX_  ((size_t)8 << 20) /* of an event stream */
 
 struct remote {
@@ -25,10 +24,8 @@ struct remote {
     bool has_answered;
 
     struct web_call *following; /* or NULL */
-    bool has_no_events;         /* the server knows no event streams */
     struct buf line;            /* of the stream, as far as it has come */
     void (*event)(void *arg, const char *line, size_t len);
-    void (*ended)(void *arg);
     void *arg;
 };
 
@@ -51,8 +48,6 @@ static void judge(const struct remote *remote, const struct web_answer *answer,
 static enum err_code code_of(int status, const char *code);
 static void on_chunk(void *arg, const char *data, size_t len);
 static void on_stream_end(void *arg, const struct web_answer *answer, const struct err *err);
-static void long_poll(struct remote *remote, const char *id);
-static void on_polled(void *arg, const struct web_answer *answer, const struct err *err);
 
 bool remote_new(struct loop *loop, const struct config *config, struct remote **out,
                 struct err *err)
@@ -194,19 +189,13 @@ static enum err_code code_of(int status, const char *code)
 /* ---- following a task ---- */
 
 void remote_follow(struct remote *remote, const struct ident *id,
-                   void (*event)(void *arg, const char *line, size_t len), void (*ended)(void *arg),
-                   void *arg)
+                   void (*event)(void *arg, const char *line, size_t len), void *arg)
 {
     char id_text[IDENT_TEXT_SIZE], path[128];
     ident_text(id, id_text);
     if (remote->following) return;
     remote->event = event;
-    remote->ended = ended;
     remote->arg = arg;
-    if (remote->has_no_events) {
-        long_poll(remote, id_text);
-        return;
-    }
     snprintf(path, sizeof path, "/tasks/%s/events", id_text);
     char *url = url_of(remote, path);
     struct web_request request = request_of(remote, "GET", url);
@@ -246,26 +235,7 @@ static void on_chunk(void *arg, const char *data, size_t len)
 
 static void on_stream_end(void *arg, const struct web_answer *answer, const struct err *err)
 {
-    struct remote *remote = arg;
+    (void)answer;
     (void)err;
-    remote->following = NULL;
-    if (answer->status == 404 || answer->status == 405) remote->has_no_events = true;
-}
-
-static void long_poll(struct remote *remote, const char *id)
-{
-    char path[128];
-    snprintf(path, sizeof path, "/tasks/%s/result?timeout=%d", id, LONG_POLL);
-    char *url = url_of(remote, path);
-    struct web_request request = request_of(remote, "GET", url);
-    request.most_us = INT64_C(1000000) * LONG_POLL + ANSWER_US;
-    remote->following = web_send(remote->web, &request, on_polled, remote);
-    free(url);
-}
-
-static void on_polled(void *arg, const struct web_answer *answer, const struct err *err)
-{
-    struct remote *remote = arg;
-    remote->following = NULL;
-    if (!err && answer->status == 200) remote->ended(remote->arg);
+    ((struct remote *)arg)->following = NULL;
 }

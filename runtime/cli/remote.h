@@ -26,9 +26,8 @@ void remote_ask(struct remote *remote, const char *method, const char *path, str
 /* GET; what is not there is "", as with the ledger. */
 void remote_get(struct remote *remote, const char *path, ledger_json_fn *done, void *arg);
 
-/* Follows one task: its event stream, or, where there is none, a long poll for its end. Whatever
- * breaks is not begun anew before it is called again. */
+/* Follows one task by its event stream. One that breaks is not begun anew before it is called
+ * again. */
 void remote_follow(struct remote *remote, const struct ident *id,
-                   void (*event)(void *arg, const char *line, size_t len), void (*ended)(void *arg),
-                   void *arg);
+                   void (*event)(void *arg, const char *line, size_t len), void *arg);
 void remote_unfollow(struct remote *remote);

@@ -129,16 +129,10 @@ static void on_event(void *arg, const char *line, size_t len)
     if (app->news.event) app->news.event(app->news.arg, line, len);
 }
 
-static void on_ended(void *arg)
-{
-    struct app *app = arg;
-    if (app->news.control) app->news.control(app->news.arg);
-}
-
 void source_follow(struct app *app, const struct ident *id)
 {
     if (app->remote)
-        remote_follow(app->remote, id, on_event, on_ended, app);
+        remote_follow(app->remote, id, on_event, app);
     else if (app->broker)
         broker_listen(app->broker, BROKER_EVENTS);
 }

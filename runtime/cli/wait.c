@@ -1,4 +1,4 @@
-/* wait.c: see wait.h.
+/* wait.c: see wait.h. What is told, once and in which form: wait_tell.h.
  *
  *   look -> source_info -> on_info [-> source_logs -> on_logs ...] -> look_end -> news
  *   on_event: status and progress are told at once; a final status and log lines only cause a look,
@@ -7,54 +7,44 @@
 #include "cli/wait.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/jsonw.h"
 #include "base/mem.h"
 #include "cli/member.h"
 #include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/remote.h"
 #include "cli/source.h"
+#include "cli/wait_tell.h"
 
 #define LOOK_FIRST_US INT64_C(20000)
 #define LOOK_MOST_US  INT64_C(1000000)
 #define LOOK_LOGS_US  INT64_C(100000)   /* between two looks that log lines cause */
 #define SILENCE_US    INT64_C(60000000) /* of Postgres, then the wait is given up */
 #define ANSWER_US     INT64_C(5000000)  /* that the last look may take, behind the deadline */
-#define BAR_EVERY_US  INT64_C(100000)
 #define LOGS_AT_ONCE  1000
 
 struct wait {
     struct app *app;
     const struct wait_options *options;
     struct ident id;
-    char id_text[IDENT_TEXT_SIZE];
     struct timer tick;
     uv_signal_t interrupt;
     int handles_open;
 
     bool looking, ended, is_interrupted;
     bool is_over;                               /* only the look that goes on still knows it */
-    bool has_bar;                               /* on stderr; not among JSON on the same terminal */
     int64_t look_at_us, looked_at_us, pause_us; /* boot time */
-    int64_t begin_us, last_answer_us, shown_us;
+    int64_t last_answer_us;
     int64_t deadline_us, asked_us; /* asked_us: when the look began that was answered last */
     json_t *info;                  /* of the look that goes on */
     unsigned events, events_then;  /* now, and when that look began */
     int64_t log_seq;
     struct err err;
 
-    enum task_status status; /* what was told last */
-    int64_t attempt;
-    bool is_told;
-    double percent;
-    json_t *metadata;
+    struct telling telling;
     json_t *early; /* the last progress event that came before the first look was answered */
-    char progress_at[TIME_TEXT_SIZE]; /* of that progress */
 };
 
 static struct wait *wait_open(struct app *app, const struct ident *id,
@@ -64,19 +54,12 @@ static void wait_close(struct wait *wait);
 static void wait_free(struct wait *wait);
 static bool goes_on(const struct wait *wait);
 static void on_event(void *arg, const char *line, size_t len);
-static void on_ended(void *arg);
 static void on_interrupt(uv_signal_t *handle, int number);
 static void on_tick(struct timer *timer);
 static void look(struct wait *wait);
 static void look_end(struct wait *wait);
 static bool tell_unfinished(struct wait *wait);
 static enum task_status status_of(const json_t *info);
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt,
-                        const char *at);
-static void tell_progress(struct wait *wait, const json_t *progress, const char *at);
-static void tell_log(struct wait *wait, const json_t *log);
-static void tell(struct wait *wait, const struct buf *line, bool is_progress);
-static void show_bar(struct wait *wait);
 
 bool wait_until_final(struct app *app, const struct ident *id, const struct wait_options *options,
                       struct err *err)
@@ -90,7 +73,7 @@ bool wait_until_final(struct app *app, const struct ident *id, const struct wait
         if (!wait->looking && now_us >= wait->look_at_us) look(wait);
         int64_t next_us = wait->looking ? now_us + LOOK_MOST_US : wait->look_at_us;
         timer_start(&wait->tick, next_us > now_us ? next_us - now_us : 0);
-        if (wait->has_bar) show_bar(wait);
+        tell_bar(&wait->telling);
         loop_turn(&app->loop, true);
     }
     bool good = conclude(wait, err);
@@ -106,9 +89,9 @@ static bool conclude(const struct wait *wait, struct err *err)
     if (wait->is_interrupted)
         return err_set(err, ERR_INTERRUPTED,
                        "not waiting any more, the task goes on: ctutor-run result %s --wait",
-                       wait->id_text);
+                       wait->telling.id_text);
     return err_set(err, ERR_DEADLINE, "task %s is not final after this wait, it goes on",
-                   wait->id_text);
+                   wait->telling.id_text);
 }
 
 /* The last look begins at the deadline: a wait of no time at all still says what is final. */
@@ -129,12 +112,11 @@ static struct wait *wait_open(struct app *app, const struct ident *id,
                               const struct wait_options *options)
 {
     struct wait *wait = xcalloc(1, sizeof *wait);
-    *wait = (struct wait){ .app = app, .options = options, .id = *id, .percent = -1 };
-    ident_text(&wait->id, wait->id_text);
-    wait->has_bar = app->terminal_err && !(app->json && app->terminal_out);
-    wait->begin_us = wait->last_answer_us = clock_boot_us();
+    *wait = (struct wait){ .app = app, .options = options, .id = *id };
+    telling_init(&wait->telling, app, options, id);
+    wait->last_answer_us = wait->telling.begin_us;
     bool is_endless = options->at_most_us < 0;
-    wait->deadline_us = is_endless ? INT64_MAX / 2 : wait->begin_us + options->at_most_us;
+    wait->deadline_us = is_endless ? INT64_MAX / 2 : wait->telling.begin_us + options->at_most_us;
     wait->pause_us = LOOK_FIRST_US;
     timer_init(&app->loop, &wait->tick, on_tick);
     uv_signal_init(&app->loop.uv, &wait->interrupt);
@@ -142,9 +124,8 @@ static struct wait *wait_open(struct app *app, const struct ident *id,
     wait->handles_open = 2;
     app->news.arg = wait;
     app->news.event = on_event;
-    app->news.control = on_ended;
     source_follow(app, &wait->id);
-    if (options->tells_id) output_plain_note("%s", wait->id_text);
+    if (options->tells_id) output_plain_note("%s", wait->telling.id_text);
     return wait;
 }
 
@@ -175,14 +156,13 @@ static void wait_close(struct wait *wait)
     uv_close((uv_handle_t *)&wait->interrupt, on_signal_closed);
     timer_close(&wait->tick, on_timer_closed);
     while (wait->handles_open > 0) loop_turn(&wait->app->loop, true);
-    if (wait->has_bar) progress_hide();
+    telling_close(&wait->telling);
     wait->is_over = true;
     if (!wait->looking) wait_free(wait);
 }
 
 static void wait_free(struct wait *wait)
 {
-    json_decref(wait->metadata);
     json_decref(wait->info);
     json_decref(wait->early);
     free(wait);
@@ -192,12 +172,12 @@ static void on_event(void *arg, const char *line, size_t len)
 {
     struct wait *wait = arg;
     enum task_status status;
-    if (len < 36 || !memmem(line, len, wait->id_text, IDENT_TEXT_SIZE - 1)) return;
+    if (len < 36 || !memmem(line, len, wait->telling.id_text, IDENT_TEXT_SIZE - 1)) return;
     json_t *event = params_load(line, len);
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *kind = json_string_value(json_object_get(event, "event"));
     const char *word = json_string_value(json_object_get(event, "status"));
-    bool is_mine = id && kind && strcmp(id, wait->id_text) == 0;
+    bool is_mine = id && kind && strcmp(id, wait->telling.id_text) == 0;
     bool is_progress = is_mine && strcmp(kind, "progress") == 0;
     bool is_early = !wait->asked_us && !word; /* the first look tells what was before */
     if (is_early && is_progress) {
@@ -205,26 +185,24 @@ static void on_event(void *arg, const char *line, size_t len)
         wait->early = json_incref(event);
     } else if (is_mine && !is_early) {
         int64_t now_us = clock_boot_us(), soon_us = wait->looked_at_us + LOOK_LOGS_US;
-        bool is_ahead = is_progress && wait->status != TASK_STARTED; /* of what was told */
+        bool is_ahead = is_progress && wait->telling.status != TASK_STARTED; /* of what was told */
         if (!is_ahead) wait->events++;
         wait->pause_us = LOOK_MOST_US;
         if (is_ahead)
             wait->look_at_us = now_us;
         else if (is_progress)
-            tell_progress(wait, event, member_text(event, "at"));
+            tell_progress(&wait->telling, event, member_text(event, "at"));
         else if (strcmp(kind, "log") == 0 && wait->options->wants_logs &&
                  soon_us < wait->look_at_us)
             wait->look_at_us = soon_us;
         else if (word && task_status_parse(word, &status) && task_status_is_final(status))
             wait->look_at_us = now_us;
         else if (word && task_status_parse(word, &status))
-            tell_status(wait, status, member_int(event, "attempt"), member_text(event, "at"));
+            tell_status(&wait->telling, status, member_int(event, "attempt"),
+                        member_text(event, "at"));
     }
     json_decref(event);
 }
-
-/* An API without event streams says no more than that it is final. */
-static void on_ended(void *arg) { ((struct wait *)arg)->look_at_us = clock_boot_us(); }
 
 static void on_info(void *arg, const char *json, size_t len, const struct err *err);
 
@@ -281,7 +259,7 @@ static void on_info(void *arg, const char *json, size_t len, const struct err *e
     wait->info = params_load(json, len);
     if (!wait->info) {
         wait->looking = false;
-        err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->id_text);
+        err_set(&missing, ERR_NOT_FOUND, "there is no task %s", wait->telling.id_text);
         end_with(wait, &missing);
     } else if (wait->options->wants_logs) {
         tell_unfinished(wait);
@@ -308,7 +286,7 @@ static void on_logs(void *arg, const char *json, size_t len, const struct err *e
     json_array_foreach(json_object_get(page, "logs"), index, log)
     {
         wait->log_seq = member_int(log, "seq");
-        tell_log(wait, log);
+        tell_log(&wait->telling, log);
     }
     bool has_more = json_is_true(json_object_get(page, "has_more"));
     json_decref(page);
@@ -325,13 +303,13 @@ static void look_end(struct wait *wait)
     bool is_final = tell_unfinished(wait);
     const json_t *progress = json_object_get(wait->info, "progress");
     if (is_final || wait->events == wait->events_then)
-        tell_progress(wait, progress, member_text(progress, "updated_at"));
-    if (wait->status == TASK_STARTED)
-        tell_progress(wait, wait->early, member_text(wait->early, "at"));
+        tell_progress(&wait->telling, progress, member_text(progress, "updated_at"));
+    if (wait->telling.status == TASK_STARTED)
+        tell_progress(&wait->telling, wait->early, member_text(wait->early, "at"));
     json_decref(wait->early);
     wait->early = NULL;
     if (is_final)
-        tell_status(wait, status_of(wait->info), member_int(wait->info, "attempt"),
+        tell_status(&wait->telling, status_of(wait->info), member_int(wait->info, "attempt"),
                     member_text(wait->info, "finished_at"));
     drop_info(wait);
     wait->looking = false;
@@ -347,8 +325,8 @@ static bool tell_unfinished(struct wait *wait)
     if (task_status_is_final(status)) return true;
     int64_t attempt = member_int(wait->info, "attempt");
     const char *since = status == TASK_STARTED ? "started_at" : attempt ? "" : "created_at";
-    if (!wait->is_told || wait->events == wait->events_then)
-        tell_status(wait, status, attempt, member_text(wait->info, since));
+    if (!wait->telling.is_told || wait->events == wait->events_then)
+        tell_status(&wait->telling, status, attempt, member_text(wait->info, since));
     return false;
 }
 
@@ -357,109 +335,4 @@ static enum task_status status_of(const json_t *info)
     enum task_status status = TASK_PENDING;
     (void)task_status_parse(member_text(info, "status"), &status);
     return status;
-}
-
-static void line_begin(struct wait *wait, struct jsonw *w, struct buf *line, const char *event)
-{
-    jsonw_init(w, line);
-    jsonw_object(w);
-    jsonw_key_text(w, "id", wait->id_text);
-    jsonw_key_text(w, "event", event);
-}
-
-/* at: when it happened; "": since when is not known. */
-static void add_at(struct jsonw *w, const char *at)
-{
-    jsonw_key(w, "at");
-    if (*at)
-        jsonw_text(w, at);
-    else
-        jsonw_time(w, clock_wall_us());
-}
-
-static void tell_status(struct wait *wait, enum task_status status, int64_t attempt, const char *at)
-{
-    struct buf line = BUF_EMPTY;
-    struct jsonw w;
-    if (wait->is_told && status == wait->status && attempt == wait->attempt) return;
-    wait->is_told = true;
-    wait->status = status;
-    wait->attempt = attempt;
-    line_begin(wait, &w, &line, "status");
-    jsonw_key_text(&w, "status", task_status_text(status));
-    jsonw_key_int(&w, "attempt", attempt);
-    add_at(&w, at);
-    jsonw_object_end(&w);
-    tell(wait, &line, false);
-    buf_close(&line);
-}
-
-static void tell_progress(struct wait *wait, const json_t *progress, const char *at)
-{
-    struct buf line = BUF_EMPTY;
-    struct jsonw w;
-    json_t *percent = json_object_get(progress, "percentage");
-    json_t *metadata = json_object_get(progress, "metadata");
-    bool is_same = json_number_value(percent) == wait->percent &&
-                   (metadata == wait->metadata || json_equal(metadata, wait->metadata));
-    bool is_older = strcmp(at, wait->progress_at) < 0; /* the ledger's, than an event */
-    if (!json_is_number(percent) || is_same || is_older) return;
-    snprintf(wait->progress_at, sizeof wait->progress_at, "%s", at);
-    json_decref(wait->metadata);
-    wait->metadata = json_incref(metadata);
-    wait->percent = json_number_value(percent);
-    char *text = json_dumps(metadata, JSON_COMPACT | JSON_ENCODE_ANY);
-    line_begin(wait, &w, &line, "progress");
-    jsonw_key(&w, "percentage");
-    jsonw_number(&w, wait->percent);
-    jsonw_key(&w, "metadata");
-    jsonw_raw(&w, text ? text : "null", text ? strlen(text) : 4);
-    add_at(&w, at);
-    jsonw_object_end(&w);
-    tell(wait, &line, true);
-    free(text);
-    buf_close(&line);
-}
-
-static void tell_log(struct wait *wait, const json_t *log)
-{
-    struct buf line = BUF_EMPTY;
-    struct jsonw w;
-    const json_t *text = json_object_get(log, "text");
-    line_begin(wait, &w, &line, "log");
-    jsonw_key_int(&w, "attempt", member_int(log, "attempt"));
-    jsonw_key_text(&w, "level", json_string_value(json_object_get(log, "level")));
-    jsonw_key(&w, "text");
-    jsonw_text_len(&w, json_string_value(text), json_string_length(text));
-    jsonw_key_text(&w, "at", json_string_value(json_object_get(log, "at")));
-    jsonw_object_end(&w);
-    tell(wait, &line, false);
-    buf_close(&line);
-}
-
-static void tell(struct wait *wait, const struct buf *line, bool is_progress)
-{
-    if (!wait->options->news) return;
-    json_t *event = params_load(line->data, line->len);
-    if (wait->has_bar && wait->app->terminal_out && !is_progress) {
-        progress_hide();
-        wait->shown_us = 0; /* soon again, below what is printed now */
-    }
-    wait->options->news(wait->options->arg, line->data, event);
-    json_decref(event);
-}
-
-static void show_bar(struct wait *wait)
-{
-    struct buf metadata = BUF_EMPTY;
-    if (clock_boot_us() - wait->shown_us < BAR_EVERY_US) return;
-    wait->shown_us = clock_boot_us();
-    progress_metadata(&metadata, wait->metadata);
-    struct progress_view view = { .status =
-                                      wait->is_told ? task_status_text(wait->status) : "asking",
-                                  .percent = wait->percent,
-                                  .metadata = buf_text(&metadata),
-                                  .elapsed_us = clock_boot_us() - wait->begin_us };
-    progress_show(&view);
-    buf_close(&metadata);
 }

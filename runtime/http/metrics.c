@@ -1,7 +1,7 @@
 /* metrics.c: /metrics in the text format of Prometheus (0.0.4), and the points of charts.
  *
  * Everything comes from the ledger, so every server shows the same and a restart forgets nothing;
- * only ctutor_store_up is this server's own view. Without Postgres there is nothing but that. */
+ * only ctutor_store_up is this server's own view. Without Postgres nobody is let in. */
 #include <math.h>
 #include <string.h>
 

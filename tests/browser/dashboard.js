@@ -260,6 +260,11 @@ const steps = {
     await page.waitForSelector('tr.is-paused:has-text("low_priority")');
     await api('POST', '/api/queues/low_priority/resume');
     await page.waitForSelector('tr.is-paused', { state: 'detached' });
+    const id = await submit('moody', { mood: 'late' }, { delay: 3600 });
+    await visit(page, `tasks/${id}`, '.live:has-text("polling")');
+    await status(page, 'PENDING');
+    await api('POST', `/api/tasks/${id}/cancel`);
+    await page.waitForSelector('.title .is-revoked', { timeout: 8000 }); // this page asks for nothing else, and tries the stream again after 15 s
     await page.context().close();
   },
 

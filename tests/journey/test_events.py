@@ -89,6 +89,7 @@ class EventsTest(journey.ApiTest):
         progress = [e.data for e in events if e.kind == "progress"]
         self.assertEqual([(p["percentage"], p["metadata"]) for p in progress], [(50, {"done": 1, "of": "two\nlines"})])
         self.assertEqual(events[-1].kind, "status")
+        self.assertEqual(stream.retry, 1000)
         self.assertEqual(len({e.data["id"] for e in events}), 1)
         self.assertEqual(stream.response.headers["Content-Type"], "text/event-stream")
         self.assertEqual(stream.response.headers["Cache-Control"], "no-store")
@@ -158,6 +159,9 @@ class EventsTest(journey.ApiTest):
         self.assertEqual(sse.texts(self.follow(task_id, path="/api/tasks/%s/logs?follow=true").rest()), expected)
         rest_ = self.follow(task_id, events[299].id, path="/api/tasks/%s/logs?follow=true").rest()
         self.assertEqual(sse.texts(rest_), expected[300:])
+        seq = self.api.get("/api/tasks/%s/logs?limit=100" % task_id).expect(200).json["logs"][-1]["seq"]
+        behind = self.follow(task_id, path="/api/tasks/%%s/logs?follow=true&after=%d" % seq).rest()
+        self.assertEqual(sse.texts(behind), expected[100:])
 
     def test_megabytes_of_log_come_whole_to_who_reads_slowly(self):
         task_id = self.submit("loud", {"lines": 240, "size": 4000})
@@ -209,8 +213,9 @@ class EventsTest(journey.ApiTest):
         first = self.submit("again")
         before = stream.until(lambda e: e.data["id"] == first and e.data.get("status") == "SUCCESS")
         stream.close()
-        second = self.submit("again")
-        self.finish(second)
+        with self.follow_all() as other:
+            second = self.submit("again")
+            other.until(lambda e: e.data["id"] == second and e.data.get("status") == "SUCCESS")
         stream = self.follow_all(before[-1].id)
         third = self.submit("again")
         after = stream.until(lambda e: e.data["id"] == third and e.data.get("status") == "SUCCESS")
@@ -218,6 +223,19 @@ class EventsTest(journey.ApiTest):
         for task_id in (second, third):
             self.assertEqual([s for s in sse.statuses(after, task_id) if s != ("PENDING", 0)],
                              [("STARTED", 1), ("RETRY", 1), ("STARTED", 2), ("SUCCESS", 2)])
+        self.assertEqual({e.data["id"] for e in after if e.kind == "log"}, {third})  # log lines are not repeated
+
+    def test_all_after_more_than_a_client_may_be_told_says_so(self):
+        stream = self.follow_all()
+        task_id = self.submit("again")
+        last = stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")[-1]
+        stream.close()
+        self.api.post("/api/tasks/submit/bulk", [{"task_name": "again", "delay": 3600, "tags": ["many"]}] * 1001).expect(200)
+        self.assertEqual(self.api.post("/api/tasks/cancel", {"filter": {"tag": "many"}}).expect(200).json["done"], 1001)
+        with self.follow_all(last.id) as stream:
+            events = [stream.next() for _ in range(1000)]
+            self.assertEqual({e.data["status"] for e in events}, {"REVOKED"})
+            self.assertEqual(stream.comments, ["what came before is left out"])
 
     def test_all_that_no_worker_ends_is_told(self):
         with self.follow_all() as stream:
@@ -258,6 +276,17 @@ class EventsTest(journey.ApiTest):
                 task_id = self.submit("loud", {"lines": 240, "size": 4000})
                 stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")
             ctutor.wait_until(lambda: len(ctutor.descriptors(self.api.pid)) < len(before), 10, "the slow one is gone")
+
+    def test_who_hears_nothing_is_kept_awake(self):
+        task_id = self.submit("again", delay=3600)
+        with self.follow(task_id) as stream:
+            self.assertEqual(sse.statuses([stream.next()]), [("PENDING", 0)])
+            since = time.monotonic()
+            while (line := stream.response.readline()) == b"\n":
+                pass
+            self.assertEqual(line, b":\n")
+            self.assertLess(time.monotonic() - since, 16)
+        self.run_("cancel", task_id)
 
     # ---- clients and servers that leave ----
 

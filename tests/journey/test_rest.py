@@ -99,6 +99,9 @@ class Submit(RestTest):
         other = {**body, "parameters": {"name": "y"}}
         self.refused(self.api.post("/api/tasks/submit", other, headers=key), 409, code="conflict")
         self.refused(self.api.post("/api/tasks/submit", body, headers={"Idempotency-Key": "a b"}), 422, "Idempotency-Key")
+        self.refused(self.api.post("/api/tasks/submit", body, headers={"Idempotency-Key": "k" * 256}), 422, "Idempotency-Key")
+        longest = self.api.post("/api/tasks/submit", body, headers={"Idempotency-Key": "k" * 255}).expect(200).json
+        self.finish(longest["task_id"])
         self.finish(first["task_id"])
         self.assertEqual(self.api.post("/api/tasks/submit", body, headers=key).expect(200).json, first)
 
@@ -328,14 +331,18 @@ class Stores(ctutor.JourneyTest):
         self.place.redis_server.stop()
         done = api.post("/api/tasks/submit", {"task_name": "hello", "parameters": {"name": "x"}}).expect(200)
         self.assertEqual(done.json["dispatch"], "deferred")
-        self.assertEqual(api.get("/readyz").status, 503)
+        away = api.get("/readyz").expect(503).json
+        self.assertEqual((away["status"], len(away["reasons"])), ("not ready", 1))
+        self.assertIn('\nctutor_store_up{store="redis"} 0\nctutor_store_up{store="postgres"} 1\n', api.get("/metrics").expect(200).text)
         self.place.redis_server.start()
         with self.place.worker():
             self.assertEqual(api.get("/api/tasks/%s/result" % done.json["task_id"]).expect(200).json["status"], "SUCCESS")
         self.place.postgres_server.stop()
         answer = api.post("/api/tasks/submit", {"task_name": "hello", "parameters": {"name": "x"}})
         self.assertEqual((answer.status, answer.json["code"]), (503, "unavailable"))
+        self.assertIn("Retry-After", answer.headers)
         self.assertEqual(api.get("/readyz").status, 503)
+        api.get("/metrics").expect(503)  # nobody can be let in
         api.get("/healthz").expect(200)
         self.place.postgres_server.start()
         ctutor.wait_until(lambda: api.get("/readyz").status == 200, 15)

@@ -21,7 +21,8 @@ class Stream:
         self.socket = self.connection.sock
         self.response = self.connection.getresponse()
         self.status = self.response.status
-        self.comments = 0
+        self.comments = []
+        self.retry = None  # what the server said last: milliseconds
 
     def __enter__(self):
         return self
@@ -42,13 +43,13 @@ class Stream:
                 return None
             line = line.decode().rstrip("\n")
             if line.startswith(":"):
-                self.comments += 1
+                self.comments.append(line[1:].strip())
             elif line:
                 name, _, value = line.partition(": ")
                 assert name not in fields, "%s twice in one event" % name
                 fields[name] = value
             elif fields.keys() == {"retry"}:
-                fields = {}
+                self.retry, fields = int(fields["retry"]), {}
             elif fields:
                 return Event(fields["event"], fields["id"], json.loads(fields["data"]))
 
