@@ -52,6 +52,13 @@ void answer_text(struct exchange *exchange, int status, const char *json, size_t
     answer_json(exchange, status, &out);
 }
 
+void answer_shared(struct exchange *exchange, int status, struct http_bytes *json)
+{
+    set_headers(exchange->request);
+    http_answer_bytes(exchange->request, status, "application/json", json);
+    exchange_free(exchange);
+}
+
 void answer_err(struct exchange *exchange, const struct err *err)
 {
     answer_fields(exchange, err, NULL, 0);

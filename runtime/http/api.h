@@ -85,6 +85,7 @@ extern const struct http_handlers api_handlers; /* with arg NULL: set it to the 
 void answer_json(struct exchange *exchange, int status, struct buf *takes_json);
 void answer_text(struct exchange *exchange, int status, const char *json, size_t len); /* copies */
 void answer_bytes(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
+void answer_shared(struct exchange *exchange, int status, struct http_bytes *json);
 /* {detail, code}, with the status that belongs to err->code; NULL fields: none */
 void answer_err(struct exchange *exchange, const struct err *err);
 void answer_fields(struct exchange *exchange, const struct err *err,

@@ -111,6 +111,36 @@ void http_answer_static(struct http_request *request, int status, const char *co
            MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT));
 }
 
+struct http_bytes {
+    size_t holders, len;
+    char data[];
+};
+
+struct http_bytes *http_bytes_new(const void *data, size_t len)
+{
+    struct http_bytes *bytes = xmalloc(sizeof *bytes + len);
+    bytes->holders = 1;
+    bytes->len = len;
+    memcpy(bytes->data, data, len);
+    return bytes;
+}
+
+void http_bytes_drop(struct http_bytes *bytes)
+{
+    if (--bytes->holders == 0) free(bytes);
+}
+
+static void on_sent(void *bytes) { http_bytes_drop(bytes); }
+
+void http_answer_bytes(struct http_request *request, int status, const char *content_type,
+                       struct http_bytes *bytes)
+{
+    bytes->holders++;
+    answer(request, status, content_type, bytes->len,
+           MHD_create_response_from_buffer_with_free_callback_cls(bytes->len, bytes->data, on_sent,
+                                                                  bytes));
+}
+
 static void headers_free(struct http_request *request)
 {
     for (struct header *header = request->headers, *next; header; header = next) {

@@ -85,6 +85,12 @@ void http_answer(struct http_request *request, int status, const char *content_t
 /* Bytes that live as long as the program. */
 void http_answer_static(struct http_request *request, int status, const char *content_type,
                         const void *body, size_t len);
+/* Bytes that many answers share: they are there once. */
+struct http_bytes; /* opaque; of whoever made it, and of each answer that is not yet sent */
+struct http_bytes *http_bytes_new(const void *data, size_t len); /* copies */
+void http_bytes_drop(struct http_bytes *bytes);
+void http_answer_bytes(struct http_request *request, int status, const char *content_type,
+                       struct http_bytes *bytes);
 /* Ends the connection without a word. */
 void http_drop(struct http_request *request);
 /* For what may take long to answer: gone is called when the client has gone meanwhile; then the

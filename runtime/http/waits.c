@@ -1,5 +1,5 @@
-/* waits.c: GET /api/tasks/{id}/result. Ten thousand clients may wait here: each holds a few hundred
- * bytes and nothing that turns.
+/* waits.c: GET /api/tasks/{id}/result. Ten thousand clients may wait here: each holds a few
+ * kilobytes and nothing that turns.
  *
  *   ask the ledger -> final: 200 | not final: [event says final -> ask again]* -> 202 at the
  * deadline
@@ -193,14 +193,20 @@ static void on_result(struct awaited *awaited, const char *json, size_t len, con
         plan_expiry(awaited->waits); /* who does not wait at all has its answer now */
 }
 
+/* A result may be large, and thousands may wait for it: its text is there once. */
 static void answer_all(struct awaited *awaited, const char *json, size_t len, const struct err *err)
 {
+    struct http_bytes *bytes = err || len == 0 ? NULL : http_bytes_new(json, len);
     LIST_EACH (node, &awaited->waiters) {
         struct waiter *waiter = container_of(node, struct waiter, node);
         struct exchange *exchange = waiter->exchange;
         waiter_end(waiter);
-        answer_from_ledger(exchange, json, len, err);
+        if (bytes)
+            answer_shared(exchange, 200, bytes);
+        else
+            answer_from_ledger(exchange, json, len, err);
     }
+    if (bytes) http_bytes_drop(bytes);
     awaited_end(awaited);
 }
 

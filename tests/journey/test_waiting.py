@@ -16,8 +16,11 @@ CLIENTS = int(os.environ.get("CTUTOR_WAITING", "500"))
 HOLD = """
 local fs = require "ctutor.fs"
 return {
-  params = { key = "string" },
-  execute = function(ctx, params) while not fs.exists(params.key) do ctx.sleep(0.02) end return "released" end,
+  params = { key = "string", size = { type = "integer", default = 0 } },
+  execute = function(ctx, params)
+    while not fs.exists(params.key) do ctx.sleep(0.02) end
+    return params.size > 0 and ("x"):rep(params.size) or "released"
+  end,
 }
 """
 
@@ -89,9 +92,9 @@ class WaitingTest(journey.ApiTest):
         crowd.close()
         ctutor.wait_until(lambda: len(ctutor.descriptors(self.api.pid)) <= self.descriptors, 20, "descriptors are back")
 
-    def hold(self):
+    def hold(self, **parameters):
         key = "%s/key-%s" % (self.place.work, self.id().rpartition(".")[2])
-        task_id = self.api.post("/api/tasks/submit", {"task_name": "hold", "parameters": {"key": key}}).json["task_id"]
+        task_id = self.api.post("/api/tasks/submit", {"task_name": "hold", "parameters": {"key": key, **parameters}}).json["task_id"]
         self.wait_started(task_id)
 
         def go_on():
@@ -107,6 +110,19 @@ class WaitingTest(journey.ApiTest):
         took = crowd.read(lambda text: text.endswith(b"}"), 20)
         print("all answered within %.2f s" % took)
         self.assertTrue(all(b'"result":"released"' in text for text in crowd.answers.values()))
+        self.check_gone(crowd)
+
+    def test_a_large_result_is_there_once(self):
+        size, waiters = 4 << 20, 64
+        task_id, go_on = self.hold(size=size)
+        crowd = self.crowd(["/api/tasks/%s/result?timeout=300" % task_id] * waiters)
+        go_on()
+        ctutor.wait_until(lambda: len(crowd.poll.poll(0)) == waiters, 20, "all answers have begun")
+        grown = ctutor.memory(self.api.pid) - self.memory
+        crowd.read(lambda text: text.endswith(b'"errors":[]}'), 60)
+        self.assertEqual({len(text) for text in crowd.answers.values()}, {len(next(iter(crowd.answers.values())))})
+        self.assertGreater(len(next(iter(crowd.answers.values()))), size)
+        self.assertLess(grown, waiters * size / 4)
         self.check_gone(crowd)
 
     def test_each_for_its_own(self):
