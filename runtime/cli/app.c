@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "lifecycle/error_json.h"
 
 #define LEDGER_WAIT_US INT64_C(5000000)
 
@@ -238,7 +239,7 @@ int app_fail_fields(struct app *app, const struct err *err, const struct params_
     for (size_t i = 0; i < count; i++) output_note("%s: %s", fields[i].field, fields[i].message);
     if (app->json) {
         struct buf out = BUF_EMPTY;
-        output_error_json(&out, err->text, app_error_code(err->code), fields, count);
+        error_json(&out, err->text, app_error_code(err->code), fields, count);
         output_line(&out);
         buf_close(&out);
     }

@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/jsonw.h"
 #include "base/utf8.h"
 
 /* The errno of the first write to stdout that failed. */
@@ -147,28 +146,6 @@ static void print_note(const char *prefix, const char *fmt, va_list args)
     fwrite(line.data, 1, line.len, stderr);
     buf_close(&line);
     free(raw);
-}
-
-void output_error_json(struct buf *out, const char *detail, const char *code,
-                       const struct params_error *fields, size_t count)
-{
-    struct jsonw w;
-    jsonw_init(&w, out);
-    jsonw_object(&w);
-    jsonw_key_text(&w, "detail", detail);
-    jsonw_key_text(&w, "code", code);
-    if (count) {
-        jsonw_key(&w, "errors");
-        jsonw_array(&w);
-    }
-    for (size_t i = 0; i < count; i++) {
-        jsonw_object(&w);
-        jsonw_key_text(&w, "field", fields[i].field);
-        jsonw_key_text(&w, "message", fields[i].message);
-        jsonw_object_end(&w);
-    }
-    if (count) jsonw_array_end(&w);
-    jsonw_object_end(&w);
 }
 
 size_t output_width(int descriptor)

@@ -8,7 +8,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "task/params.h"
 
 /* Without control characters. multiline keeps line breaks and tabs, else they become blanks. */
 void output_add_clean(struct buf *out, const char *text, size_t len, bool multiline);
@@ -31,9 +30,6 @@ int output_finish(void);
 /* "ctutor-run: text" on stderr; _plain without the name. */
 void output_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void output_plain_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* {"detail","code"[,"errors"]} */
-void output_error_json(struct buf *out, const char *detail, const char *code,
-                       const struct params_error *fields, size_t count);
 
 /* Columns of the terminal behind the descriptor; 0: it is none. */
 size_t output_width(int descriptor);

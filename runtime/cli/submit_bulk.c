@@ -27,6 +27,7 @@
 #include "cli/submit_options.h"
 #include "cli/submit_slices.h"
 #include "lifecycle/submit_answer.h"
+#include "lifecycle/error_json.h"
 
 #define IN_FLIGHT_MAX  2000
 #define BYTES_MAX      ((size_t)64 << 20)
@@ -395,8 +396,8 @@ static void print_refused(struct bulk *bulk, const struct bulk_line *line)
     bulk->refused++;
     output_plain_note("line %lld: %s", (long long)line->number, line->err.text);
     if (!bulk->app->json) return;
-    output_error_json(&bulk->out, line->err.text, app_error_code(line->err.code), line->fields,
-                      line->field_count);
+    error_json(&bulk->out, line->err.text, app_error_code(line->err.code), line->fields,
+               line->field_count);
     buf_add_char(&bulk->out, '\n');
 }
 

@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/jsonw.h"
 #include "base/log.h"
 #include "http/api.h"
+#include "lifecycle/error_json.h"
 
 static void end(struct exchange *exchange, int status, const char *type, struct buf *takes_body);
 static void set_headers(struct http_request *request);
-static void write_error(struct buf *out, const char *detail, const char *code,
-                        const struct params_error *fields, size_t count);
 static void exchange_free(struct exchange *exchange);
 
 struct edge {
@@ -72,14 +70,14 @@ void answer_fields(struct exchange *exchange, const struct err *err,
     if (edge->status == 500)
         log_error("%s %s: %s", exchange->route->method, exchange->route->path, err->text);
     if (edge->status == 503) http_set_header(exchange->request, "Retry-After", "1");
-    write_error(&out, err->text, edge->word, fields, count);
+    error_json(&out, err->text, edge->word, fields, count);
     answer_json(exchange, edge->status, &out);
 }
 
 void answer_error_json(struct buf *out, const struct err *err, const struct params_error *fields,
                        size_t count)
 {
-    write_error(out, err->text, edge_of(err->code)->word, fields, count);
+    error_json(out, err->text, edge_of(err->code)->word, fields, count);
 }
 
 void answer_field(struct exchange *exchange, const char *field, const char *fmt, ...)
@@ -119,7 +117,7 @@ void answer_status(struct exchange *exchange, int status, const char *code, cons
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    write_error(&out, text, code, NULL, 0);
+    error_json(&out, text, code, NULL, 0);
     answer_json(exchange, status, &out);
 }
 
@@ -195,28 +193,6 @@ static void end(struct exchange *exchange, int status, const char *type, struct 
     set_headers(request);
     http_answer(request, status, type, takes_body);
     exchange_free(exchange);
-}
-
-static void write_error(struct buf *out, const char *detail, const char *code,
-                        const struct params_error *fields, size_t count)
-{
-    struct jsonw w;
-    jsonw_init(&w, out);
-    jsonw_object(&w);
-    jsonw_key_text(&w, "detail", detail);
-    jsonw_key_text(&w, "code", code);
-    if (fields) {
-        jsonw_key(&w, "errors");
-        jsonw_array(&w);
-        for (size_t i = 0; i < count; i++) {
-            jsonw_object(&w);
-            jsonw_key_text(&w, "field", fields[i].field);
-            jsonw_key_text(&w, "message", fields[i].message);
-            jsonw_object_end(&w);
-        }
-        jsonw_array_end(&w);
-    }
-    jsonw_object_end(&w);
 }
 
 bool body_json(struct exchange *exchange, json_type type, json_t **out)

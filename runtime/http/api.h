@@ -122,8 +122,10 @@ void answer_from_ledger(void *arg, const char *json, size_t len, const struct er
 MUSTUSE bool body_json(struct exchange *exchange, json_type type, json_t **out);
 /* 422 naming the first key that is none of these (ends with NULL). false: it has been answered. */
 MUSTUSE bool body_has_only(struct exchange *exchange, const json_t *body, const char *const *names);
-/* Of what ledger_catalogue_list answers, the tasks that who asks may submit. system.c; gives */
-json_t *types_shown(const struct exchange *exchange, const char *json, size_t len);
+/* 200 with those of the catalogue (as ledger_catalogue_list answers it) that who asks may submit.
+ * system.c */
+void answer_types(struct exchange *exchange, const char *json, size_t len, const struct err *err,
+                  void (*write)(struct buf *out, const json_t *types));
 
 /* ---- handlers, by file ---- */
 void handle_submit(struct exchange *exchange);      /* submit.c */

@@ -28,16 +28,7 @@ void handle_openapi(struct exchange *exchange)
 
 static void on_types(void *arg, const char *json, size_t len, const struct err *err)
 {
-    struct exchange *exchange = arg;
-    struct buf out = BUF_EMPTY;
-    if (err) {
-        answer_err(exchange, err);
-        return;
-    }
-    json_t *types = types_shown(exchange, json, len);
-    openapi_write(&out, types);
-    answer_json(exchange, 200, &out);
-    json_decref(types);
+    answer_types(arg, json, len, err, openapi_write);
 }
 
 json_t *openapi_words(void) { return json_loads(json_openapi, 0, NULL); }

@@ -7,6 +7,7 @@
 #include "http/api.h"
 
 static void answer_no_type(struct exchange *exchange);
+static json_t *types_shown(const struct exchange *exchange, const char *json, size_t len);
 static void on_types(void *arg, const char *json, size_t len, const struct err *err);
 static void on_type(void *arg, const char *json, size_t len, const struct err *err);
 static void set_paused(struct exchange *exchange, bool paused);
@@ -35,19 +36,24 @@ static void answer_no_type(struct exchange *exchange)
 
 static void on_types(void *arg, const char *json, size_t len, const struct err *err)
 {
-    struct exchange *exchange = arg;
+    answer_types(arg, json, len, err, params_write);
+}
+
+void answer_types(struct exchange *exchange, const char *json, size_t len, const struct err *err,
+                  void (*write)(struct buf *out, const json_t *types))
+{
     struct buf out = BUF_EMPTY;
     if (err) {
         answer_err(exchange, err);
         return;
     }
     json_t *shown = types_shown(exchange, json, len);
-    params_write(&out, shown);
+    write(&out, shown);
     answer_json(exchange, 200, &out);
     json_decref(shown);
 }
 
-json_t *types_shown(const struct exchange *exchange, const char *json, size_t len)
+static json_t *types_shown(const struct exchange *exchange, const char *json, size_t len)
 {
     json_t *all = params_load(json, len), *type, *shown = json_array();
     size_t index;
