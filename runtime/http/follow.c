@@ -5,27 +5,25 @@
  * What is announced only says that there is something new; what it is comes from the ledger, in
  * order, behind what a client knows. So nothing is lost or told twice, whatever became of an
  * announcement, and a client that comes back is served like one that never left. Progress is told
- * as it is announced: the ledger keeps only the last one.
+ * as it is announced, behind the start it belongs to: the ledger keeps only the last one.
  *
  * Clients that know the same of a task are a cohort: one question and one text for all of them.
  * Whoever comes, comes back or lags behind makes a cohort of his own, until he knows what another
  * one knows. Questions of many cohorts go together. */
 #include "http/follow.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/known.h"
 #include "http/selection.h"
 #include "http/sse.h"
 
 #define ASK_MAX      500
 #define LOOK_US      INT64_C(1000000)
 #define LOOK_CALM_US INT64_C(30000000) /* nothing should have been lost */
-#define ID_SIZE      64
 
 struct follows {
     struct api *api;
@@ -77,7 +75,6 @@ struct told {
 
 static void follow(struct exchange *exchange, bool wants_logs_only, int64_t after_seq);
 static void follows_look(struct follows *follows);
-static bool known_read(const char *text, struct known *known);
 static struct followed *followed_get(struct follows *follows, const struct ident *id);
 static void followed_release(struct followed *task);
 static void cohort_join(struct watcher *watcher, const struct known *known);
@@ -96,8 +93,6 @@ static void fail(struct cohort *cohort, const struct err *err);
 static void on_gone(struct sse *sse);
 static void on_drained(struct sse *sse);
 static void watcher_free(struct watcher *watcher);
-static uint64_t progress_hash(const char *json, size_t len);
-static void known_text(const struct known *known, char out[ID_SIZE]);
 static void on_look(struct timer *timer);
 static void on_look_closed(struct timer *timer);
 
@@ -128,23 +123,6 @@ static void follow(struct exchange *exchange, bool wants_logs_only, int64_t afte
     watcher->task->watchers++;
     cohort_join(watcher, &known);
     if (!uv_is_active((uv_handle_t *)&follows->look.handle)) timer_start(&follows->look, LOOK_US);
-}
-
-/* ATTEMPT.STEP.SEQ */
-static bool known_read(const char *text, struct known *known)
-{
-    char again[ID_SIZE];
-    if (sscanf(text, "%" SCNd32 ".%" SCNd32 ".%" SCNd64, &known->attempt, &known->step,
-               &known->seq) != 3)
-        return false;
-    known_text(known, again);
-    return strcmp(text, again) == 0;
-}
-
-static void known_text(const struct known *known, char out[ID_SIZE])
-{
-    snprintf(out, ID_SIZE, "%" PRId32 ".%" PRId32 ".%" PRId64, known->attempt, known->step,
-             known->seq);
 }
 
 static struct followed *followed_get(struct follows *follows, const struct ident *id)
@@ -191,10 +169,7 @@ static struct cohort *cohort_like(struct followed *task, const struct known *kno
 {
     LIST_EACH (node, &task->cohorts) {
         struct cohort *cohort = container_of(node, struct cohort, node);
-        const struct known *have = &cohort->known;
-        if (cohort != but && !cohort->is_asked && have->attempt == known->attempt &&
-            have->step == known->step && have->seq == known->seq)
-            return cohort;
+        if (cohort != but && !cohort->is_asked && known_equal(&cohort->known, known)) return cohort;
     }
     return NULL;
 }
@@ -306,7 +281,7 @@ static void tell(struct cohort *cohort, const struct news *news, size_t count)
 static void write_news(struct cohort *cohort, const struct news *news, size_t count,
                        struct told *told)
 {
-    char id[ID_SIZE];
+    char id[KNOWN_TEXT_SIZE];
     for (const struct news *item = news; item < news + count; item++) {
         if (item->kind == NEWS_STATUS) {
             cohort->known.attempt = item->known.attempt;
@@ -315,7 +290,7 @@ static void write_news(struct cohort *cohort, const struct news *news, size_t co
             cohort->known.seq = item->known.seq;
         } else if (item->kind == NEWS_PROGRESS) {
             bool is_due = cohort->progress == 0 || told->end == NEWS_FINAL || cohort->is_behind;
-            uint64_t hash = progress_hash(item->data, item->len);
+            uint64_t hash = known_progress(item->data, item->len);
             if (!is_due || hash == cohort->progress) continue;
             cohort->progress = hash;
         } else {
@@ -391,16 +366,21 @@ void follows_event(struct follows *follows, const struct announced *announced)
     uint64_t hash = 0;
     if (!task) return;
     if (announced->kind == ANNOUNCED_PROGRESS)
-        hash = progress_hash(announced->line, announced->len);
+        hash = known_progress(announced->line, announced->len);
     LIST_EACH (node, &task->cohorts) {
         struct cohort *cohort = container_of(node, struct cohort, node);
         struct buf text = BUF_EMPTY;
-        char id[ID_SIZE];
+        char id[KNOWN_TEXT_SIZE];
         if (announced->kind != ANNOUNCED_PROGRESS) {
             ask(cohort);
             continue;
         }
         if (cohort->known.attempt < 0) continue; /* its first answer is on the way */
+        if (!known_is_started(&cohort->known)) { /* its start is told first */
+            cohort->is_behind = true;
+            ask(cohort);
+            continue;
+        }
         known_text(&cohort->known, id);
         sse_event(&text, "progress", id, announced->line, announced->len);
         cohort->progress = hash;
@@ -410,23 +390,6 @@ void follows_event(struct follows *follows, const struct announced *announced)
         }
         buf_close(&text);
     }
-}
-
-/* The same for the ledger's words (a float, keys in another order) and the announced ones. */
-static uint64_t progress_hash(const char *json, size_t len)
-{
-    json_t *event = params_load(json, len);
-    float percent = (float)json_number_value(json_object_get(event, "percentage"));
-    char *metadata = json_dumps(json_object_get(event, "metadata"),
-                                JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-    for (size_t i = 0; i < sizeof percent; i++)
-        hash = (hash ^ ((const unsigned char *)&percent)[i]) * UINT64_C(1099511628211);
-    for (const char *at = metadata; at && *at; at++)
-        hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
-    free(metadata);
-    json_decref(event);
-    return hash ? hash : 1;
 }
 
 static void on_look(struct timer *timer)

@@ -147,6 +147,16 @@ class EventsTest(journey.ApiTest):
         self.assertEqual(sse.statuses(stream.rest()), [("REVOKED", 0)])
         self.assertLess(time.monotonic() - since, 5)
 
+    def test_no_progress_before_the_start_it_belongs_to(self):
+        task_id = self.submit("again", delay=3600)
+        stream, all_ = self.follow(task_id), self.follow_all()
+        stream.next()
+        progress = {"id": task_id, "event": "progress", "percentage": 50, "metadata": None}
+        self.place.redis("PUBLISH", "{%s}:events" % self.place.namespace, json.dumps(progress, separators=(",", ":")))
+        all_.until(lambda e: e.data == progress)
+        self.run_("cancel", task_id)
+        self.assertEqual([(e.kind, e.data.get("status")) for e in stream.rest()], [("status", "REVOKED")])
+
     def test_logs_alone(self):
         task_id, go_on = self.steps(lines=500)
         self.wait_started(task_id)
