@@ -4,13 +4,15 @@
  * The idea: one pass rewrites what both know into the C library's spelling (\d becomes [0-9], a dot
  * stops at line ends, specials inside brackets become [.x.]) and refuses what it cannot do: looking
  * around, back-references, lazy repeats, word boundaries, named groups. What remains is matched by
- * an automaton. `^.*` before it makes one pass from the start do, where the C library would start
- * anew at every character; but not before a `^` of the author's, which would hold behind any line
- * end that `.*` has passed (glibc 2.36). One that begins the pattern makes one pass do, too; with
- * others only short texts are matched. The automaton may still grow with the text, a state for each
- * character, where many choices follow each other ("x.{100}$"); then only short texts are matched,
- * so that no text of a user takes long or all memory. Compiling and matching run in the locale
- * C.UTF-8, where a dot is one character, not one byte. */
+ * an automaton, once, from the start of the text: behind a `^` that leads the pattern, or else with
+ * `.*` before it, where the C library would start anew at every character. A `^` elsewhere leaves
+ * only that: `.*` would pass line ends, behind which it holds (glibc 2.36); such a pattern, then,
+ * is matched against short texts only. The automaton may still grow with the text, a state for each
+ * character, where many choices follow each other ("x.{100}$"): short texts again, so that no text
+ * of a user takes long or all memory. Making it takes the square of what may match nothing, and
+ * more behind an anchor or where that is repeated: all three are bounded. Compiling and matching
+ * run in the locale C.UTF-8, where a dot is one character, not one byte.
+ */
 #include <ctype.h>
 #include <locale.h>
 #include <pthread.h>
@@ -22,19 +24,24 @@
 #include "base/mem.h"
 #include "task/params_schema.h"
 
-#define PATTERN_MAX  1000 /* bytes */
-#define REPEAT_MAX   1000
-#define RANGE_MAX    500
-#define CHOICES_FREE 12      /* 2^12 states are few */
-#define TEXT_MOST    10000   /* bytes that a pattern of more choices is matched against ... */
-#define STATES_MOST  2000000 /* ... divided by its elements */
-#define SIZE_MOST    10000   /* elements, each count multiplied out: the C library makes copies */
+#define PATTERN_MAX    1000 /* bytes */
+#define REPEAT_MAX     1000
+#define RANGE_MAX      500
+#define CHOICES_FREE   12      /* 2^12 states are few */
+#define TEXT_MOST      10000   /* bytes that a pattern of more choices is matched against ... */
+#define STATES_MOST    2000000 /* ... divided by its elements */
+#define SIZE_MOST      10000   /* elements, each count multiplied out: the C library makes copies */
+#define EMPTY_MOST     1000    /* of these what may match nothing: 30 MiB and 20 ms (glibc 2.36) */
+#define ANCHOR_MOST    100 /* the same with an anchor inside: the C library copies what follows */
+#define ANCHOR_EMPTIES 10  /* each of them doubles what follows: 2^10 */
+#define SPIN_MOST      12  /* the same where that is repeated without end: the time is 3^n */
 
 struct params_pattern {
     regex_t regex;
-    size_t longest; /* text, in bytes */
-    char *text;     /* as the author wrote it */
-    char *posix;    /* the same as the C library reads it, not anchored */
+    bool is_anywhere; /* a match may begin at any character, not only at the first */
+    size_t longest;   /* text, in bytes */
+    char *text;       /* as the author wrote it */
+    char *posix;      /* the same as the C library reads it, not anchored */
 };
 
 /* What JavaScript takes for a space, spelled out: what [:space:] is differs from engine to engine.
@@ -46,8 +53,10 @@ struct params_pattern {
 /* Of a piece of the pattern, with each count multiplied out. */
 struct weight {
     long elements;
-    long
-        choices; /* sets, alternatives, repeats: with n of them the automaton may have 2^n states */
+    long choices;   /* sets, alternatives, repeats: with n the automaton may have 2^n states */
+    long empties;   /* what may match nothing */
+    bool is_needed; /* the branch at hand needs a character */
+    bool has_empty_branch; /* one before it needs none */
 };
 
 struct rewrite {
@@ -56,9 +65,12 @@ struct rewrite {
     int open_groups;
     struct weight sums[PATTERN_MAX + 1]; /* of each open group so far; 0: the whole */
     struct weight last;                  /* of what a repeat would apply to */
+    bool was_needed;                     /* the branch, before that */
     bool may_repeat;                     /* something stands before that `*` could apply to */
     bool has_start;                      /* a ^ */
-    bool starts_loosely;                 /* not all of it stands behind one first ^ */
+    bool has_anchor;                     /* a ^ or $, not first or last */
+    bool spins;          /* something that may match nothing is repeated without end */
+    bool starts_loosely; /* not all of it stands behind one first ^ */
     struct err *err;
 };
 
@@ -74,12 +86,17 @@ static pthread_once_t utf8_once = PTHREAD_ONCE_INIT;
 
 static bool compile_regex(const char *text, regex_t *regex, struct err *err);
 static bool rewrite_next(struct rewrite *r);
+static void next_branch(struct weight *sum);
 static bool rewrite_group(struct rewrite *r);
 static bool rewrite_group_end(struct rewrite *r);
 static bool rewrite_repeat(struct rewrite *r);
 static bool rewrite_counts(struct rewrite *r);
 static bool read_count(const char **at, long *count);
-static void add_weight(struct rewrite *r, long elements, long choices);
+static void add_loop(struct rewrite *r);
+static void add_element(struct rewrite *r, bool is_set);
+static void add_weight(struct rewrite *r, struct weight more);
+static void make_optional(struct rewrite *r);
+static long most_empties(const struct rewrite *r);
 static size_t longest_text(const struct rewrite *r);
 static bool rewrite_escape(struct rewrite *r);
 static bool rewrite_bracket(struct rewrite *r);
@@ -103,13 +120,17 @@ bool params_pattern_compile(const char *text, struct params_pattern **out, struc
     while (ok && *r.at) ok = rewrite_next(&r);
     if (ok && r.sums[0].elements > SIZE_MOST)
         ok = refuse(&r, "its counts multiply to more than 10000");
+    if (ok && r.sums[0].empties > most_empties(&r))
+        ok = refuse(&r, "too much of it may match nothing (counts multiply)");
     if (ok && r.open_groups > 0) ok = refuse(&r, "a '(' is never closed");
     char *posix = buf_take(&r.out);
-    char *searched = r.has_start ? xstrdup(posix) : xasprintf("^.*(%s)", posix);
+    bool is_led = !r.starts_loosely, is_anywhere = r.has_start && !is_led;
+    char *searched = r.has_start ? xstrdup(posix + is_led) : xasprintf(".*(%s)", posix);
     regex_t regex;
     if (ok && compile_regex(searched, &regex, err)) {
         *out = xmalloc(sizeof **out);
-        **out = (struct params_pattern){ regex, longest_text(&r), xstrdup(text), posix };
+        **out =
+            (struct params_pattern){ regex, is_anywhere, longest_text(&r), xstrdup(text), posix };
     } else {
         free(posix);
     }
@@ -134,11 +155,12 @@ const char *params_pattern_posix(const struct params_pattern *pattern) { return 
 
 bool params_pattern_matches(const struct params_pattern *pattern, const char *text, size_t len)
 {
-    regmatch_t whole = { .rm_so = 0, .rm_eo = (regoff_t)len };
+    struct re_pattern_buffer *regex = (struct re_pattern_buffer *)(uintptr_t)&pattern->regex;
+    int size = (int)len, range = pattern->is_anywhere ? size : 0;
     locale_t before = uselocale(utf8_locale);
-    int result = regexec(&pattern->regex, text, 0, &whole, REG_STARTEND);
+    int at = re_search(regex, text, size, 0, range, NULL);
     uselocale(before);
-    return result == 0;
+    return at >= 0;
 }
 
 /* Without C.UTF-8 the locale stays 0, which uselocale takes as "leave it". */
@@ -173,12 +195,24 @@ static bool rewrite_next(struct rewrite *r)
     default: buf_add_char(&r->out, *r->at);
     }
     r->may_repeat = !strchr("|^$", *r->at);
-    bool is_set = *r->at == '.', is_either = *r->at == '|';
     if (*r->at == '^') r->has_start = true;
-    if (is_either && r->open_groups == 0) r->starts_loosely = true;
-    add_weight(r, r->may_repeat, is_set || is_either);
+    bool is_inner = (*r->at == '^' && r->out.len > 1) || (*r->at == '$' && r->at[1] != '\0');
+    r->has_anchor = r->has_anchor || is_inner;
+    if (*r->at == '|' && r->open_groups == 0) r->starts_loosely = true;
+    if (r->may_repeat)
+        add_element(r, *r->at == '.');
+    else
+        add_weight(r, (struct weight){ .choices = *r->at == '|',
+                                       .empties = is_inner ? ANCHOR_EMPTIES : 1 });
+    if (*r->at == '|') next_branch(&r->sums[r->open_groups]);
     r->at++;
     return true;
+}
+
+static void next_branch(struct weight *sum)
+{
+    sum->has_empty_branch = sum->has_empty_branch || !sum->is_needed;
+    sum->is_needed = false;
 }
 
 static bool rewrite_group(struct rewrite *r)
@@ -205,7 +239,10 @@ static bool rewrite_group_end(struct rewrite *r)
     buf_add_char(&r->out, ')');
     r->at++;
     struct weight group = r->sums[r->open_groups--];
-    add_weight(r, group.elements, group.choices);
+    next_branch(&group);
+    group.is_needed = !group.has_empty_branch;
+    group.empties += group.elements == 0;
+    add_weight(r, group);
     r->may_repeat = true;
     return true;
 }
@@ -216,13 +253,19 @@ static bool rewrite_repeat(struct rewrite *r)
     if (*r->at == '{') {
         if (!rewrite_counts(r)) return false;
     } else {
+        if (*r->at != '+') make_optional(r);
+        if (*r->at == '?')
+            add_weight(r, (struct weight){ .choices = 1, .empties = 1 });
+        else
+            add_loop(r);
         buf_add_char(&r->out, *r->at++);
-        add_weight(r, 0, 1);
     }
     if (*r->at == '?') return refuse(r, "lazy repeats, as *?, are not supported");
     r->may_repeat = false;
     return true;
 }
+
+static long at_most(long value, long most) { return value < most ? value : most; }
 
 /* {2} {2,} {2,5} */
 static bool rewrite_counts(struct rewrite *r)
@@ -234,9 +277,15 @@ static bool rewrite_counts(struct rewrite *r)
     if (is_right && *at == ',' && *++at != '}') is_right = read_count(&at, &high);
     if (!is_right || *at != '}') return refuse(r, "write a count as {2}, {2,} or {2,5}, or \\{");
     if (low > high || high > REPEAT_MAX) return refuse(r, "counts go from low to high, up to 1000");
-    long copies = at[-1] == ',' ? low : high;
-    long more = copies > 0 ? copies - 1 : 0, optional = at[-1] == ',' ? 1 : high - low;
-    add_weight(r, r->last.elements * more, r->last.choices * more + optional);
+    bool is_endless = at[-1] == ',';
+    long copies = is_endless ? low : high, more = copies > 0 ? copies - 1 : 0;
+    struct weight one = r->last;
+    if (low == 0) make_optional(r);
+    if (is_endless) add_loop(r);
+    if (!is_endless) add_weight(r, (struct weight){ .choices = high - low, .empties = high - low });
+    add_weight(r, (struct weight){ .elements = one.elements * more,
+                                   .choices = one.choices * more,
+                                   .empties = one.empties * more });
     r->at = at + 1;
     buf_add(&r->out, start, (size_t)(r->at - start));
     return true;
@@ -251,16 +300,39 @@ static bool read_count(const char **at, long *count)
     return true;
 }
 
-static long at_most(long value, long most) { return value < most ? value : most; }
+/* A repeat without end of `last`. */
+static void add_loop(struct rewrite *r)
+{
+    r->spins = r->spins || !r->last.is_needed;
+    add_weight(r, (struct weight){ .choices = 1, .empties = 1 });
+}
+
+static void add_element(struct rewrite *r, bool is_set)
+{
+    add_weight(r, (struct weight){ .elements = 1, .choices = is_set, .is_needed = true });
+}
 
 /* Kept within bounds, so that counts of counts do not overflow. */
-static void add_weight(struct rewrite *r, long elements, long choices)
+static void add_weight(struct rewrite *r, struct weight more)
 {
     struct weight *sum = &r->sums[r->open_groups];
-    r->last.elements = at_most(elements, SIZE_MOST + 1);
-    r->last.choices = at_most(choices, SIZE_MOST + 1);
-    sum->elements = at_most(sum->elements + r->last.elements, SIZE_MOST + 1);
-    sum->choices = at_most(sum->choices + r->last.choices, SIZE_MOST + 1);
+    more.elements = at_most(more.elements, SIZE_MOST + 1);
+    more.choices = at_most(more.choices, SIZE_MOST + 1);
+    more.empties = at_most(more.empties, SIZE_MOST + 1);
+    sum->elements = at_most(sum->elements + more.elements, SIZE_MOST + 1);
+    sum->choices = at_most(sum->choices + more.choices, SIZE_MOST + 1);
+    sum->empties = at_most(sum->empties + more.empties, SIZE_MOST + 1);
+    r->was_needed = sum->is_needed;
+    sum->is_needed = sum->is_needed || more.is_needed;
+    r->last = more;
+}
+
+/* What was added last. */
+static void make_optional(struct rewrite *r) { r->sums[r->open_groups].is_needed = r->was_needed; }
+
+static long most_empties(const struct rewrite *r)
+{
+    return r->spins ? SPIN_MOST : r->has_anchor ? ANCHOR_MOST : EMPTY_MOST;
 }
 
 /* A state takes some 100 bytes for each element; finding one among many takes time, too. */
@@ -284,7 +356,7 @@ static bool rewrite_escape(struct rewrite *r)
         bool is_special = strchr(".[]{}()*+?^$|\\", atom.bytes[0]) != NULL;
         buf_addf(&r->out, "%s%s", is_special ? "\\" : "", atom.bytes);
     }
-    add_weight(r, 1, atom.set != NULL);
+    add_element(r, atom.set != NULL);
     r->may_repeat = true;
     return true;
 }
@@ -299,7 +371,7 @@ static bool rewrite_bracket(struct rewrite *r)
     }
     if (!*r->at) return refuse(r, "a '[' is never closed");
     buf_add_char(&r->out, *r->at++);
-    add_weight(r, 1, 1);
+    add_element(r, true);
     r->may_repeat = true;
     return true;
 }

@@ -265,6 +265,9 @@ static void patterns_match_as_in_javascript(void **state)
         { "^.{2}$", { "\xc3\xa4\xf0\x9f\x8e\x89" }, { "\xc3\xa4" } },
         { "^\xc3\xa4*$", { "\xc3\xa4\xc3\xa4" }, { "\xc3\xa4\xa4" } },
         { "\\`", { "a`" }, { "a" } },
+        { "^((a?b){2}|c{3})*$", { "", "abbccc" }, { "ab", "aab" } },
+        { "^([a-z]*,?)*$", { "", "a,,bc" }, { "1" } },
+        { "^([a-z]+(-[a-z]+){0,3}){1,100}$", { "a-b" }, { "a-" } },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct params_pattern *pattern;
@@ -319,6 +322,17 @@ static void patterns_beyond_the_c_library_are_refused(void **state)
         { "a{3,2}", "from low to high" },
         { "a{1,5000}", "up to 1000" },
         { "a{99999999999999999999}", "up to 1000" },
+        { "(a{1000}){11}", "more than 10000" },
+        { "((){1000}){1000}", "may match nothing" },
+        { "((a?){1000}){2}", "may match nothing" },
+        { "(^^^){400}", "may match nothing" },
+        { "(a|b){1001}", "up to 1000" },
+        { "(.{0,255}/){0,20}", "may match nothing" },
+        { "((a?b?c?d?)*e?f?g?){2}", "may match nothing" },
+        { "((((.)?)?){6})?((()?)+)", "may match nothing" },
+        { "(^|a){11}", "may match nothing" },
+        { "((a?|b?|c?){160})*", "may match nothing" },
+        { "(a?b?c?d?e?f?g?h?i?j?k?l?m?){2,}", "may match nothing" },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct params_pattern *pattern;
