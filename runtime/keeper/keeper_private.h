@@ -1,13 +1,19 @@
-/* keeper_private.h: keeper.c (election, rounds), walk.c (due rows page by page), pulse.c (who still
- * beats), figures.c (what happened is counted). */
+/* keeper_private.h: keeper.c (election), epoch.c (has Redis lost data?), round.c (every five
+ * seconds, every hour), due.c (what becomes due), walk.c (due rows page by page), pulse.c (who
+ * still beats), figures.c (what happened is counted). */
 #pragma once
 #include "keeper/keeper.h"
+
+#define KEEPER_TICK_US   INT64_C(1000000)
+#define KEEPER_HOUR_US   (3600 * INT64_C(1000000))
+#define KEEPER_RECENT_US INT64_C(15000000) /* a submit or settle may have died before the push */
 
 struct keeper;
 
 /* One pass over due rows in pages. PUSH: all of them. ABSENT: only those that Redis does not hold.
  */
 enum walk_kind { WALK_PUSH, WALK_ABSENT };
+#define WALK_ALL_PAGES INT32_MAX
 struct walk {
     struct keeper *keeper;
     struct ledger *ledger; /* that it reads over */
@@ -43,6 +49,17 @@ void pulse_close(struct pulse *pulse);
 
 void figures_roll(struct keeper *keeper);
 
+void epoch_init(struct keeper *keeper);
+void epoch_ask(struct keeper *keeper);
+
+void round_init(struct keeper *keeper);
+void round_begin(struct keeper *keeper);
+void round_hourly(struct keeper *keeper);
+/* Redis is told which queues are paused. */
+void round_pauses(struct keeper *keeper);
+
+void due_init(struct keeper *keeper);
+
 struct keeper {
     struct loop *loop;
     struct ledger *ledger, *scans;
@@ -68,4 +85,6 @@ struct keeper {
     int64_t look_from_us; /* rows may have appeared from here on, behind the due walk's cursor */
     struct pulse pulse;
 };
+/* Postgres' clock, as far as the last page told: by a clock of mine that nobody sets. */
+int64_t keeper_ledger_now_us(const struct keeper *keeper);
 void keeper_push(struct keeper *keeper, const struct ledger_hints *hints);

@@ -493,7 +493,7 @@ end:
         fi;
         watched = 0; moved = 0
     }
-    /* runtime/ledger/schema_ends.c:sweep; runtime/keeper/keeper.c:round_of_duties */
+    /* runtime/ledger/schema_ends.c:sweep; runtime/keeper/round.c:round_begin */
 #ifndef NO_SWEEP
     :: atomic { row == STARTED && !is_alive(owner) -> release_row(NO_CLAIM, 0, 1) }
 #endif
