@@ -1,9 +1,10 @@
 /* claim.h: hints -> started tasks: fetch, start, settle the hint. The middle of a task's journey.
  *
- *   claimer_wake -> broker_claim -> on_hints -> (batch) ledger_start -> on_started -> owner's
- * started() -> broker_settle Claims only what there are free slots for. A start without an answer
- * is repeated with the same claims until answered. Polls once a second (a lost wake-up costs no
- * more than that), is woken by every push. */
+ *   claimer_wake -> broker_claim -> on_hints -> (batch) ledger_start -> on_started
+ *     -> owner's started() -> broker_settle
+ *
+ * Claims only what there are free slots for. Polls once a second (a lost wake-up costs no more than
+ * that), is woken by every push. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

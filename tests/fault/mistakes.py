@@ -22,7 +22,7 @@ FINISH = "runtime/ledger/finish.c"
 START = "runtime/ledger/start.c"
 DUE = "runtime/ledger/keeper.c"
 HEARTBEAT = "runtime/ledger/workers.c"
-CLAIM = "runtime/lifecycle/claim.c"
+STARTS = "runtime/lifecycle/starts.c"
 SUBMIT = "runtime/lifecycle/submit.c"
 SCRIPTS = "runtime/broker/scripts.c"
 PULSE = "runtime/keeper/pulse.c"
@@ -82,7 +82,7 @@ MISTAKES = [
     "      end\\n"
     "      answer[#answer + 1] = fences\\n"
 """),
-            Change(CLAIM, 1, "    hint->claim = ident_random();\n", """\
+            Change(STARTS, 1, "    hint->claim = ident_random();\n", """\
     hint->claim = (struct ident){ 0 };
     memcpy(hint->claim.bytes, &hint->starts, sizeof hint->starts);
 """),

@@ -374,19 +374,19 @@ proctype Runner(bit w)
 {
 end:
     do
-    /* runtime/lifecycle/claim.c:on_wake, flush_starts; script_claim */
+    /* runtime/lifecycle/claim.c:on_wake, starts.c:flush_starts; script_claim */
     :: atomic {
         phase[w] == IDLE && is_up(w) && hint_waits ->
         hint_waits = 0; hint_token = w + 1; hint[w] = hint_starts;
         claim_new(w);
         start_send(w)
     }
-    /* claim.c:on_started */
+    /* starts.c:on_started */
     :: atomic {
         phase[w] == STARTING ->
         ledger_start(w, hint[w], mine[w], incarnation[w], alive_seen[w]);
         if
-        :: lost < LOST -> /* no answer: the same claim again (claim.c:on_repeat) */
+        :: lost < LOST -> /* no answer: the same claim again (starts.c:on_repeat) */
             lost++;
 #ifdef NEW_CLAIM_ON_REPEAT
             claim_new(w);
@@ -398,7 +398,7 @@ end:
             :: verdict == OWNER_DEAD -> runner_ends(w) /* owner.fenced */
             :: verdict == NOT_DUE -> broker_settle(w, 0); slot_free(w)
             :: verdict == STALE -> broker_settle(w, 1); slot_free(w)
-            :: verdict == TO_RUN -> /* claim.c:hints_started -> slot.c:slot_open */
+            :: verdict == TO_RUN -> /* starts.c:hints_started -> slot.c:slot_open */
                 broker_settle(w, 1); alive_seen[w] = 0; phase[w] = RUNNING
             fi
         fi;
