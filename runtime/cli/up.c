@@ -24,6 +24,7 @@
 #include "cli/up_place.h"
 #include "cli/up_servers.h"
 #include "lifecycle/await.h"
+#include "loop/signals.h"
 
 #define READY_US  INT64_C(60000000)
 #define UP_QUEUES "high_priority,default,low_priority,testing"
@@ -35,8 +36,7 @@ struct up {
     const char *port; /* of the API */
     bool has_place, leaving, had_terminal;
     int status;
-    uv_signal_t signals[3];
-    size_t signal_count;
+    struct signals signals;
 };
 
 static int run(struct app *app, const struct cli_args *args);
@@ -48,9 +48,8 @@ static bool open_ledger(struct up *up, struct err *err);
 static bool start_worker(struct up *up, struct err *err);
 static bool start_serve(struct up *up, struct err *err);
 static bool start_part(struct up *up, const char **argv, struct proc **out, struct err *err);
-static void watch_signals(struct up *up);
 static void say_what_runs(const struct up *up);
-static void on_signal(uv_signal_t *handle, int number);
+static void on_signal(void *arg, int number);
 static void on_end(void *arg, struct proc *proc, struct proc_exit how);
 static void leave(struct up *up);
 
@@ -91,7 +90,7 @@ static int run(struct app *app, const struct cli_args *args)
     if (config_origin(app->config, SET_LOG) == ORIGIN_DEFAULT) log_init(LOG_ERROR, is_json, "");
     signal(SIGPIPE, SIG_IGN);
     proc_init(&app->loop, true);
-    watch_signals(&up);
+    signals_watch(&up.signals, &app->loop, on_signal, &up);
     if (start_servers(&up, &err) && goes_on(&up, &err) && make_schema(&up, &err) &&
         goes_on(&up, &err) && start_worker(&up, &err) && start_serve(&up, &err)) {
         say_what_runs(&up);
@@ -101,7 +100,7 @@ static int run(struct app *app, const struct cli_args *args)
     }
     while (up.redis || up.postgres || up.worker || up.serve) loop_turn(&app->loop, true);
     if (up.has_place) output_note("everything is stopped; the data are kept in %s", up.place.base);
-    for (size_t i = 0; i < up.signal_count; i++) uv_close((uv_handle_t *)&up.signals[i], NULL);
+    signals_close(&up.signals);
     loop_turn(&app->loop, false);
     proc_close();
     if (up.has_place) place_close(&up.place);
@@ -223,20 +222,9 @@ static void say_what_runs(const struct up *up)
     free(postgres);
 }
 
-static void watch_signals(struct up *up)
+static void on_signal(void *arg, int number)
 {
-    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        uv_signal_init(&up->app->loop.uv, &up->signals[i]);
-        up->signals[i].data = up;
-        uv_signal_start(&up->signals[i], on_signal, numbers[i]);
-        up->signal_count++;
-    }
-}
-
-static void on_signal(uv_signal_t *handle, int number)
-{
-    struct up *up = handle->data;
+    struct up *up = arg;
     bool terminal_is_lost = up->had_terminal && !proc_has_terminal();
     if (number == SIGHUP && !terminal_is_lost) {
         if (up->worker) proc_signal(up->worker, SIGHUP);

@@ -23,6 +23,7 @@
 #include "http/waits.h"
 #include "keeper/keeper.h"
 #include "lifecycle/await.h"
+#include "loop/signals.h"
 
 #define STORE_US INT64_C(30000000) /* to come up in */
 #define LEAVE_US INT64_C(10000000) /* for what is being answered */
@@ -32,7 +33,7 @@ struct serve {
     struct api api;
     struct ledger *keeper_ledger;
     struct keeper *keeper;
-    uv_signal_t signals[3];
+    struct signals signals;
     struct timer patience; /* until the stores are up; until all have left */
     bool is_late, is_told;
     int status;
@@ -47,8 +48,7 @@ static bool listen_at(struct serve *serve, struct err *err);
 static bool load_grants(struct serve *serve, struct err *err);
 static void on_grants(void *arg);
 static void show_link(struct serve *serve);
-static void watch_signals(struct serve *serve);
-static void on_signal(uv_signal_t *handle, int number);
+static void on_signal(void *arg, int number);
 static void on_patience(struct timer *timer);
 static void answer_everybody(struct serve *serve);
 static void close_down(struct serve *serve);
@@ -70,7 +70,7 @@ int serve_main(const struct config *config)
     serve->api.loop = &serve->loop;
     serve->api.config = config;
     timer_init(&serve->loop, &serve->patience, on_patience);
-    watch_signals(serve);
+    signals_watch(&serve->signals, &serve->loop, on_signal, serve);
     if (prepare(serve, &err)) {
         while (!serve->is_told) loop_turn(&serve->loop, true);
         answer_everybody(serve);
@@ -228,19 +228,9 @@ static void show_link(struct serve *serve)
 }
 
 /* SIGHUP is for workers; a terminal that is lost takes this down by SIGTERM's way. */
-static void watch_signals(struct serve *serve)
+static void on_signal(void *arg, int number)
 {
-    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        uv_signal_init(&serve->loop.uv, &serve->signals[i]);
-        serve->signals[i].data = serve;
-        uv_signal_start(&serve->signals[i], on_signal, numbers[i]);
-    }
-}
-
-static void on_signal(uv_signal_t *handle, int number)
-{
-    struct serve *serve = handle->data;
+    struct serve *serve = arg;
     if (number == SIGHUP) return;
     if (serve->is_told) serve->is_late = true; /* a second one: now */
     serve->is_told = true;
@@ -293,8 +283,7 @@ static void close_down(struct serve *serve)
     free(serve->address);
     entries_free(api->entries);
     submitter_free(api->submitter);
-    for (size_t i = 0; i < COUNT_OF(serve->signals); i++)
-        uv_close((uv_handle_t *)&serve->signals[i], NULL);
+    signals_close(&serve->signals);
     timer_close(&serve->patience, NULL);
     loop_close(&serve->loop);
     free(serve);

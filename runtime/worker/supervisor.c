@@ -31,7 +31,7 @@ static void raise_descriptor_limit(void);
 static void serve(struct supervisor *supervisor);
 static void judge_redis(struct supervisor *supervisor);
 static void on_redis_judged(void *arg, const struct err *err);
-static void on_signal(uv_signal_t *handle, int number);
+static void on_signal(void *arg, int number);
 static void on_tick(struct timer *timer);
 static int32_t count_runners(const struct supervisor *supervisor);
 static void on_respawn(struct timer *timer);
@@ -40,7 +40,6 @@ static void on_leave(struct timer *timer);
 static void close_down(struct supervisor *supervisor);
 static void sign_off(struct supervisor *supervisor);
 static void await_removals(struct supervisor *supervisor);
-static void on_signal_closed(uv_handle_t *handle);
 
 int supervisor_main(const struct supervisor_options *options)
 {
@@ -83,18 +82,13 @@ static void raise_descriptor_limit(void)
 
 /* ---- serving ---- */
 
-/* They do not keep the loop alive. With SIGHUP ignored (nohup), losing the terminal is no news. */
+/* With SIGHUP ignored (nohup), losing the terminal is no news. */
 static void watch_signals(struct supervisor *supervisor)
 {
-    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
     struct sigaction before = { 0 };
     sigaction(SIGHUP, NULL, &before);
     supervisor->had_terminal = before.sa_handler != SIG_IGN && proc_has_terminal();
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        uv_signal_init(&supervisor->loop.uv, &supervisor->signals[i]);
-        supervisor->signals[i].data = supervisor;
-        uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
-    }
+    signals_watch(&supervisor->signals, &supervisor->loop, on_signal, supervisor);
 }
 
 static void serve(struct supervisor *supervisor)
@@ -164,9 +158,9 @@ void supervisor_isolated_news(void *arg, const char *queue)
     if (!queue) isolated_look(supervisor);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(void *arg, int number)
 {
-    struct supervisor *supervisor = handle->data;
+    struct supervisor *supervisor = arg;
     bool terminal_is_lost = supervisor->had_terminal && !proc_has_terminal();
     if (number == SIGHUP && !terminal_is_lost) {
         if (supervisor->draining) return;
@@ -317,9 +311,7 @@ static void close_down(struct supervisor *supervisor)
     if (supervisor->directory_fd >= 0 && !supervisor->removals)
         run_directories_sweep(supervisor->base_directory, NULL);
     if (supervisor->base_directory) rmdir(supervisor->base_directory); /* only when empty */
-    for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++) {
-        uv_close((uv_handle_t *)&supervisor->signals[i], on_signal_closed);
-    }
+    signals_close(&supervisor->signals);
 }
 
 /* A heartbeat behind it would be told that this worker is dead, and so may one under way. */
@@ -343,5 +335,3 @@ static void await_removals(struct supervisor *supervisor)
     timer_stop(&supervisor->leave);
     if (supervisor->removals) log_warn("directories of ended runs are not removed yet: leaving");
 }
-
-static void on_signal_closed(uv_handle_t *handle) { (void)handle; }

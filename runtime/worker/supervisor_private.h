@@ -12,6 +12,7 @@
 #include "ledger/ledger.h"
 #include "lifecycle/claim.h"
 #include "loop/loop.h"
+#include "loop/signals.h"
 #include "worker/channel.h"
 #include "worker/checking.h"
 #include "worker/shared.h"
@@ -88,7 +89,7 @@ struct supervisor {
     int directory_fd;     /* of our own, locked for life */
     struct timer pause;   /* between two tries to get the name */
     bool waits_for_name;
-    uv_signal_t signals[3];
+    struct signals signals;
     struct timer tick, beat, respawn, leave;
     int64_t respawn_us; /* back-off */
     bool beating;

@@ -328,6 +328,12 @@ class EventsTest(journey.ApiTest):
         go_on()
         self.assertEqual(sse.statuses(self.follow(task_id, last.id).rest()), [("SUCCESS", 1)])
 
+    def test_however_often_it_is_told_to_leave_it_leaves_well(self):
+        other = rest.Serve(self.place)
+        while other.process.poll() is None:
+            other.process.send_signal(signal.SIGTERM)
+        self.assertEqual(other.process.returncode, 0, other.log())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -186,6 +186,12 @@ class WorkerTest(JourneyTest):
         self.assertEqual(self.place.run("result", talker).expect(0).json, 1)
         self.assertEqual(len(self.place.run("logs", talker, "--json").json["logs"]), 20)
 
+    def test_however_often_it_is_told_to_leave_it_leaves_well(self):
+        worker = self.place.start_worker()
+        while worker.process.poll() is None:
+            worker.signal(signal.SIGTERM)
+        self.assertEqual(worker.process.returncode, 0, worker.log()[-2000:])
+
     def test_what_does_not_end_is_given_back_unspent(self):
         for signals, grace in ((1, "1s"), (2, "60s")):
             with self.subTest(signals=signals):
