@@ -7,6 +7,7 @@
 static void on_epoch(void *arg, const char *epoch, const struct err *err);
 static void reconcile(struct keeper *keeper);
 static void on_epoch_begun(void *arg, const struct err *err);
+static void on_paused(void *arg, const char *json, size_t len, const struct err *err);
 static void reconcile_next(struct keeper *keeper);
 static void on_full_done(struct walk *walk, bool ok, bool exhausted);
 static void on_epoch_set(void *arg, const struct err *err);
@@ -61,7 +62,19 @@ static void on_epoch_begun(void *arg, const struct err *err)
         keeper->reconciling = false;
         return;
     }
-    round_pauses(keeper); /* before the hints that it holds back */
+    ledger_paused(keeper->ledger, on_paused, keeper);
+}
+
+/* Redis is told which queues are paused before it gets the hints that this holds back. */
+static void on_paused(void *arg, const char *json, size_t len, const struct err *err)
+{
+    struct keeper *keeper = arg;
+    if (keeper->closing) return;
+    if (err || !keeper->leads) {
+        keeper->reconciling = false;
+        return;
+    }
+    round_tell_paused(keeper, json, len);
     keeper->full_priority = 10;
     reconcile_next(keeper);
 }

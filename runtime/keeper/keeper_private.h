@@ -55,8 +55,8 @@ void epoch_ask(struct keeper *keeper);
 void round_init(struct keeper *keeper);
 void round_begin(struct keeper *keeper);
 void round_hourly(struct keeper *keeper);
-/* Redis is told which queues are paused. */
-void round_pauses(struct keeper *keeper);
+/* Redis is told which queues are paused, as ledger_paused answers. */
+void round_tell_paused(struct keeper *keeper, const char *json, size_t len);
 
 void due_init(struct keeper *keeper);
 

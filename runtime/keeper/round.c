@@ -35,7 +35,7 @@ void round_begin(struct keeper *keeper)
     look_for_unknown(keeper);
     figures_roll(keeper);
     if (!broker_is_up(keeper->broker)) return;
-    round_pauses(keeper);
+    ledger_paused(keeper->ledger, on_paused, keeper);
     if (keeper->absent_walk.running) return;
     keeper->absent_walk.cursor.priority = -1;
     keeper->absent_walk.cursor.until_us = keeper_ledger_now_us(keeper) - GIVE_THEM_US;
@@ -75,12 +75,14 @@ static void on_unknown(void *arg, int64_t count, bool unknown, const struct err 
                  (long long)count);
 }
 
-void round_pauses(struct keeper *keeper) { ledger_paused(keeper->ledger, on_paused, keeper); }
-
 static void on_paused(void *arg, const char *json, size_t len, const struct err *err)
 {
     struct keeper *keeper = arg;
-    if (err || keeper->closing) return;
+    if (!err && !keeper->closing) round_tell_paused(keeper, json, len);
+}
+
+void round_tell_paused(struct keeper *keeper, const char *json, size_t len)
+{
     json_t *names = params_load(json, len);
     size_t count = json_array_size(names);
     const char **queues = xcalloc(count + 1, sizeof *queues);

@@ -225,6 +225,21 @@ class Served(OrderTest):
                 self.assertEqual(self.place.redis("SMEMBERS", "{ctutor}:paused"), [b"default"])
             self.place.run("cancel", *ids).expect(0)
 
+    def test_nothing_comes_back_to_redis_before_what_is_paused(self):
+        with self.place.worker():
+            self.place.run("queues", "pause", "default").expect(0)
+            ids = self.submit_many(range(5), queue="default")
+            with self.place.session() as say:
+                say("BEGIN; LOCK TABLE queues;")  # who is paused cannot be read; what waits can
+                self.place.redis("FLUSHALL")
+                time.sleep(4)  # the keeper looks every second
+                self.assertEqual(self.place.redis("EXISTS", "{ctutor}:q:default", "{ctutor}:claimed", "{ctutor}:epoch"), 0)
+                say("COMMIT;")
+            ctutor.wait_until(lambda: self.place.redis("EXISTS", "{ctutor}:epoch"), 10)
+            self.assertEqual(self.place.redis("ZCARD", "{ctutor}:q:default"), 5)
+            self.assertEqual(self.place.redis("SMEMBERS", "{ctutor}:paused"), [b"default"])
+            self.place.run("cancel", *ids).expect(0)
+
     def test_hints_that_redis_lost_come_back(self):
         with self.place.worker(concurrency=1):
             key = self.log + ".key"
