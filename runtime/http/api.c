@@ -12,6 +12,7 @@
 #define TASK_REST (INT64_C(64) << 10) /* of a submission besides its parameters */
 
 static int64_t head(void *arg, struct http_request *request);
+static bool is_plain_page(const struct exchange *exchange);
 static bool is_of_type(const struct http_request *request, const char *wanted);
 static bool is_our_form(struct exchange *exchange);
 static int64_t body_max(const struct api *api, enum body_kind kind);
@@ -52,6 +53,10 @@ static int64_t head(void *arg, struct http_request *request)
         return 0;
     }
     int refused = access_check(exchange, &err);
+    if (refused == 401 && is_plain_page(exchange)) {
+        answer_redirect(exchange, "/plain/login");
+        return 0;
+    }
     if (refused) {
         access_refuse(exchange, refused, &err);
         return 0;
@@ -64,6 +69,13 @@ static int64_t head(void *arg, struct http_request *request)
         return 0;
     }
     return body_max(api, exchange->route->body);
+}
+
+/* What a person opened who needs no script: tells by itself where the way in is. */
+static bool is_plain_page(const struct exchange *exchange)
+{
+    return strncmp(exchange->route->path, "/plain", strlen("/plain")) == 0 &&
+           exchange->route->body == BODY_NONE;
 }
 
 static bool is_of_type(const struct http_request *request, const char *wanted)

@@ -168,5 +168,7 @@ void handle_plain_task(struct exchange *exchange);
 void handle_plain_types(struct exchange *exchange); /* plain_run.c */
 void handle_plain_form(struct exchange *exchange);
 void handle_plain_run(struct exchange *exchange);
+void handle_plain_login(struct exchange *exchange); /* plain_login.c */
+void handle_plain_login_sent(struct exchange *exchange);
 void handle_healthz(struct exchange *exchange); /* health.c */
 void handle_readyz(struct exchange *exchange);

@@ -43,8 +43,8 @@ struct logins {
 
 struct login {
     struct exchange *exchange;
+    const struct login_door *door;
     char text[TOKEN_TEXT_SIZE];
-    bool is_link;
 };
 
 static bool may_try(struct exchange *exchange);
@@ -56,14 +56,17 @@ static struct peer_tries *find_peer(struct logins *logins, const uint8_t address
                                     int64_t now_us);
 static bool is_login(struct logins *logins, const char *user, const char *password);
 static void open_session(struct exchange *exchange, const struct grant *grant, const char *actor,
-                         bool is_link);
+                         const struct login_door *door);
 static void on_session(void *arg, const char *json, size_t len, const struct err *err);
 static void on_in_force(void *arg);
 static void on_closed(void *arg, const char *json, size_t len, const struct err *err);
 static void on_out(void *arg);
 static void answer_ok(struct exchange *exchange);
 static void set_cookie(struct exchange *exchange, const char *value, int64_t seconds);
-static void refuse(struct exchange *exchange);
+static void refuse(struct exchange *exchange, const struct login_door *door);
+
+static const struct login_door by_api = { answer_ok, access_refuse };
+static const struct login_door by_link = { answer_go, access_refuse };
 
 bool logins_new(struct api *api, struct logins **out, struct err *err)
 {
@@ -101,7 +104,6 @@ void logins_make_code(struct logins *logins, char text[TOKEN_TEXT_SIZE])
 void handle_login(struct exchange *exchange)
 {
     static const char *const known[] = { "user", "password", "token", NULL };
-    struct logins *logins = exchange->api->logins;
     json_t *body;
     if (!body_json(exchange, JSON_OBJECT, &body)) return;
     const char *user = json_string_value(json_object_get(body, "user"));
@@ -111,16 +113,34 @@ void handle_login(struct exchange *exchange)
         /* answered */
     } else if (token ? user || password : !user || !password) {
         answer_field(exchange, "token", "give either a token, or user and password");
-    } else if (may_try(exchange)) {
-        const struct grant *grant = token ? grants_find(exchange->api->grants, token, false) : NULL;
-        char *actor = grant ? xstrdup(grant->actor) : xasprintf("login:%.100s", token ? "" : user);
-        if (grant || (!token && is_login(logins, user, password)))
-            open_session(exchange, grant, actor, false);
-        else
-            refuse(exchange);
-        free(actor);
+    } else if (token) {
+        login_by_token(exchange, token, &by_api);
+    } else {
+        login_by_password(exchange, user, password, &by_api);
     }
     json_decref(body);
+}
+
+void login_by_token(struct exchange *exchange, const char *token, const struct login_door *door)
+{
+    if (!may_try(exchange)) return;
+    const struct grant *grant = grants_find(exchange->api->grants, token, false);
+    if (grant)
+        open_session(exchange, grant, grant->actor, door);
+    else
+        refuse(exchange, door);
+}
+
+void login_by_password(struct exchange *exchange, const char *user, const char *password,
+                       const struct login_door *door)
+{
+    if (!may_try(exchange)) return;
+    char *actor = xasprintf("login:%.100s", user);
+    if (is_login(exchange->api->logins, user, password))
+        open_session(exchange, NULL, actor, door);
+    else
+        refuse(exchange, door);
+    free(actor);
 }
 
 void handle_login_link(struct exchange *exchange)
@@ -137,12 +157,12 @@ void handle_login_link(struct exchange *exchange)
                  token_is_same(&token, logins->code.hash);
     if (is_it) logins->code_until_us = 0;
     if (is_it)
-        open_session(exchange, NULL, "login:link", true);
+        open_session(exchange, NULL, "login:link", &by_link);
     else
-        refuse(exchange);
+        refuse(exchange, &by_link);
 }
 
-static void refuse(struct exchange *exchange)
+static void refuse(struct exchange *exchange, const struct login_door *door)
 {
     char peer[64] = "";
     struct err err;
@@ -150,10 +170,10 @@ static void refuse(struct exchange *exchange)
     if (grants_are_known(exchange->api->grants)) {
         log_warn("a login from %s is refused", peer);
         err_set(&err, ERR_INPUT, "this does not let you in");
-        access_refuse(exchange, 401, &err);
+        door->refuse(exchange, 401, &err);
     } else {
         err_set(&err, ERR_STORE, "Postgres does not answer: nobody can be let in");
-        access_refuse(exchange, 503, &err);
+        door->refuse(exchange, 503, &err);
     }
 }
 
@@ -176,14 +196,14 @@ static bool is_login(struct logins *logins, const char *user, const char *passwo
 
 /* grant NULL: everything is open to it. */
 static void open_session(struct exchange *exchange, const struct grant *grant, const char *actor,
-                         bool is_link)
+                         const struct login_door *door)
 {
     give_back(exchange);
     struct login *login = xcalloc(1, sizeof *login);
     struct token token;
     char hash[TOKEN_HEX_SIZE];
     login->exchange = exchange;
-    login->is_link = is_link;
+    login->door = door;
     token_make(&token, login->text);
     token_hash_text(&token, hash);
     const struct token_row row = { .id = token.id,
@@ -214,10 +234,7 @@ static void on_in_force(void *arg)
 {
     struct login *login = arg;
     set_cookie(login->exchange, login->text, SESSION_US / SECOND_US);
-    if (login->is_link)
-        answer_go(login->exchange);
-    else
-        answer_ok(login->exchange);
+    login->door->let_in(login->exchange);
     explicit_bzero(login->text, sizeof login->text);
     free(login);
 }

@@ -4,6 +4,7 @@ import gzip
 import unittest
 import urllib.parse
 
+import ctutor
 import journey
 
 ECHO = """
@@ -145,6 +146,53 @@ class Lists(DashboardTest):
         self.assertEqual(self.found("parent=" + parent), [child])
         self.assertEqual(self.found("parent=" + child), [])
         self.assertEqual(self.api.get("/api/tasks?parent=x").expect(422).json["errors"][0]["field"], "parent")
+
+
+class PlainLogin(journey.ApiTest):
+    files = {"echo": ECHO}
+    serve_settings = {"DASHBOARD_USER": "ada", "DASHBOARD_PASSWORD": "<b>&+ secret"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.token = cls.place.run("token", "create", "reader", "--scope=read").expect().out.strip()
+        ctutor.wait_until(lambda: cls.api.get("/plain").status != 200, 10, "a token is needed")
+
+    def log_in(self, origin=True, **fields):
+        headers = {"Origin": "http://127.0.0.1:%d" % self.api.port} if origin else {}
+        return self.api.post("/plain/login", urllib.parse.urlencode(fields).encode(), headers={**FORM, **headers})
+
+    def cookie(self, answer):
+        self.assertEqual(answer.expect(303).headers["Location"], "/plain")
+        self.assertIn("; HttpOnly; SameSite=Strict", answer.headers["Set-Cookie"])
+        return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+    def test_the_pages_lead_to_the_form_and_it_lets_in(self):
+        for path in ("/plain", "/plain/run", "/plain/run/echo", "/plain/tasks/" + journey.ABSENT_ID):
+            self.assertEqual(self.api.get(path).expect(303).headers["Location"], "/plain/login")
+        self.assertIn('name="password" type="password"', self.api.get("/plain/login").expect(200).text)
+        session = self.cookie(self.log_in(user="ada", password="<b>&+ secret"))
+        self.assertIn("Run a task", self.api.get("/plain", headers=session).expect(200).text)
+        headers = {**FORM, **session, "Origin": "http://127.0.0.1:%d" % self.api.port}
+        done = self.api.post("/plain/run/echo", b"text=hello", headers=headers).expect(303)
+        self.assertIn("hello", self.api.get(done.headers["Location"], headers=session).expect(200).text)
+
+    def test_a_token_opens_a_session_of_its_rights(self):
+        session = self.cookie(self.log_in(token=self.token))
+        self.api.get("/plain", headers=session).expect(200)
+        headers = {**FORM, **session, "Origin": "http://127.0.0.1:%d" % self.api.port}
+        self.api.post("/plain/run/echo", b"text=hello", headers=headers).expect(403)
+
+    def test_who_is_not_let_in_sees_the_form_again(self):
+        for fields in ({"user": "ada", "password": "<b>"}, {"token": "x"}, {"user": "", "password": ""}):
+            answer = self.log_in(**fields).expect(401)
+            self.assertNotIn("Set-Cookie", answer.headers)
+            self.assertIn("this does not let you in", answer.text)
+            self.assertIn('action="/plain/login"', answer.text)
+        for fields in ({}, {"user": "ada"}, {"token": self.token, "user": "ada", "password": "x"}):
+            self.assertIn("give either a token", self.log_in(**fields).expect(422).text)
+        self.log_in(origin=False, token=self.token).expect(403)
+        self.assertEqual([self.log_in(token="x").status for _ in range(8)][-1], 429)
 
 
 if __name__ == "__main__":
