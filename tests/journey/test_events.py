@@ -282,8 +282,8 @@ class EventsTest(journey.ApiTest):
         slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with self.follow_all() as stream:
             before = ctutor.descriptors(self.api.pid)
-            for _ in range(8):  # more than the buffers of a socket hold
-                task_id = self.submit("loud", {"lines": 240, "size": 4000})
+            for _ in range(40):  # in all more than the buffers of a socket hold, each less than what a reader may lag
+                task_id = self.submit("loud", {"lines": 50, "size": 4000})
                 stream.until(lambda e: e.data["id"] == task_id and e.data.get("status") == "SUCCESS")
             ctutor.wait_until(lambda: len(ctutor.descriptors(self.api.pid)) < len(before), 10, "the slow one is gone")
 
