@@ -7,11 +7,8 @@
  * an automaton, once, from the start of the text: behind a `^` that leads the pattern, or else with
  * `.*` before it, where the C library would start anew at every character. A `^` elsewhere leaves
  * only that: `.*` would pass line ends, behind which it holds (glibc 2.36); such a pattern, then,
- * is matched against short texts only. The automaton may still grow with the text, a state for each
- * character, where many choices follow each other ("x.{100}$"): short texts again, so that no text
- * of a user takes long or all memory. Making it takes the square of what may match nothing, and
- * more behind an anchor or where that is repeated: all three are bounded. Compiling and matching
- * run in the locale C.UTF-8, where a dot is one character, not one byte.
+ * is matched against short texts only. What making and matching cost is bounded by
+ * params_weight.c. Both run in the locale C.UTF-8, where a dot is one character, not one byte.
  */
 #include <ctype.h>
 #include <locale.h>
@@ -23,18 +20,10 @@
 
 #include "base/mem.h"
 #include "task/params_schema.h"
+#include "task/params_weight.h"
 
-#define PATTERN_MAX    1000 /* bytes */
-#define REPEAT_MAX     1000
-#define RANGE_MAX      500
-#define CHOICES_FREE   12      /* 2^12 states are few */
-#define TEXT_MOST      10000   /* bytes that a pattern of more choices is matched against ... */
-#define STATES_MOST    2000000 /* ... divided by its elements */
-#define SIZE_MOST      10000   /* elements, each count multiplied out: the C library makes copies */
-#define EMPTY_MOST     1000    /* of these what may match nothing: 30 MiB and 20 ms (glibc 2.36) */
-#define ANCHOR_MOST    100 /* the same with an anchor inside: the C library copies what follows */
-#define ANCHOR_EMPTIES 10  /* each of them doubles what follows: 2^10 */
-#define SPIN_MOST      12  /* the same where that is repeated without end: the time is 3^n */
+#define REPEAT_MAX 1000
+#define RANGE_MAX  500
 
 struct params_pattern {
     regex_t regex;
@@ -50,26 +39,12 @@ struct params_pattern {
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"          \
     "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
-/* Of a piece of the pattern, with each count multiplied out. */
-struct weight {
-    long elements;
-    long choices;   /* sets, alternatives, repeats: with n the automaton may have 2^n states */
-    long empties;   /* what may match nothing */
-    bool is_needed; /* the branch at hand needs a character */
-    bool has_empty_branch; /* one before it needs none */
-};
-
 struct rewrite {
     const char *at; /* what is left of the author's text */
     struct buf out;
-    int open_groups;
-    struct weight sums[PATTERN_MAX + 1]; /* of each open group so far; 0: the whole */
-    struct weight last;                  /* of what a repeat would apply to */
-    bool was_needed;                     /* the branch, before that */
-    bool may_repeat;                     /* something stands before that `*` could apply to */
-    bool has_start;                      /* a ^ */
-    bool has_anchor;                     /* a ^ or $, not first or last */
-    bool spins;          /* something that may match nothing is repeated without end */
+    struct weights weights;
+    bool may_repeat;     /* something stands before that `*` could apply to */
+    bool has_start;      /* a ^ */
     bool starts_loosely; /* not all of it stands behind one first ^ */
     struct err *err;
 };
@@ -86,18 +61,11 @@ static pthread_once_t utf8_once = PTHREAD_ONCE_INIT;
 
 static bool compile_regex(const char *text, regex_t *regex, struct err *err);
 static bool rewrite_next(struct rewrite *r);
-static void next_branch(struct weight *sum);
 static bool rewrite_group(struct rewrite *r);
 static bool rewrite_group_end(struct rewrite *r);
 static bool rewrite_repeat(struct rewrite *r);
 static bool rewrite_counts(struct rewrite *r);
 static bool read_count(const char **at, long *count);
-static void add_loop(struct rewrite *r);
-static void add_element(struct rewrite *r, bool is_set);
-static void add_weight(struct rewrite *r, struct weight more);
-static void make_optional(struct rewrite *r);
-static long most_empties(const struct rewrite *r);
-static size_t longest_text(const struct rewrite *r);
 static bool rewrite_escape(struct rewrite *r);
 static bool rewrite_bracket(struct rewrite *r);
 static bool rewrite_bracket_item(struct rewrite *r);
@@ -118,19 +86,17 @@ bool params_pattern_compile(const char *text, struct params_pattern **out, struc
     struct rewrite r = { .at = text, .err = err, .starts_loosely = text[0] != '^' };
     bool ok = strlen(text) <= PATTERN_MAX || refuse(&r, "longer than 1000 bytes");
     while (ok && *r.at) ok = rewrite_next(&r);
-    if (ok && r.sums[0].elements > SIZE_MOST)
-        ok = refuse(&r, "its counts multiply to more than 10000");
-    if (ok && r.sums[0].empties > most_empties(&r))
-        ok = refuse(&r, "too much of it may match nothing (counts multiply)");
-    if (ok && r.open_groups > 0) ok = refuse(&r, "a '(' is never closed");
+    if (ok && r.weights.open > 0) ok = refuse(&r, "a '(' is never closed");
+    ok = ok && weights_check(&r.weights, err);
     char *posix = buf_take(&r.out);
     bool is_led = !r.starts_loosely, is_anywhere = r.has_start && !is_led;
     char *searched = r.has_start ? xstrdup(posix + is_led) : xasprintf(".*(%s)", posix);
     regex_t regex;
     if (ok && compile_regex(searched, &regex, err)) {
         *out = xmalloc(sizeof **out);
-        **out =
-            (struct params_pattern){ regex, is_anywhere, longest_text(&r), xstrdup(text), posix };
+        **out = (struct params_pattern){ regex, is_anywhere,
+                                         weights_longest_text(&r.weights, is_anywhere),
+                                         xstrdup(text), posix };
     } else {
         free(posix);
     }
@@ -197,22 +163,15 @@ static bool rewrite_next(struct rewrite *r)
     r->may_repeat = !strchr("|^$", *r->at);
     if (*r->at == '^') r->has_start = true;
     bool is_inner = (*r->at == '^' && r->out.len > 1) || (*r->at == '$' && r->at[1] != '\0');
-    r->has_anchor = r->has_anchor || is_inner;
-    if (*r->at == '|' && r->open_groups == 0) r->starts_loosely = true;
+    if (*r->at == '|' && r->weights.open == 0) r->starts_loosely = true;
     if (r->may_repeat)
-        add_element(r, *r->at == '.');
+        weights_element(&r->weights, *r->at == '.');
+    else if (*r->at == '|')
+        weights_branch(&r->weights);
     else
-        add_weight(r, (struct weight){ .choices = *r->at == '|',
-                                       .empties = is_inner ? ANCHOR_EMPTIES : 1 });
-    if (*r->at == '|') next_branch(&r->sums[r->open_groups]);
+        weights_anchor(&r->weights, is_inner);
     r->at++;
     return true;
-}
-
-static void next_branch(struct weight *sum)
-{
-    sum->has_empty_branch = sum->has_empty_branch || !sum->is_needed;
-    sum->is_needed = false;
 }
 
 static bool rewrite_group(struct rewrite *r)
@@ -228,21 +187,18 @@ static bool rewrite_group(struct rewrite *r)
         return refuse(r, "groups with names or flags are not supported; use (...)");
     }
     buf_add_char(&r->out, '(');
-    r->sums[++r->open_groups] = (struct weight){ 0 };
+    weights_open(&r->weights);
     r->may_repeat = false;
     return true;
 }
 
 static bool rewrite_group_end(struct rewrite *r)
 {
-    if (r->open_groups == 0) return refuse(r, "a ')' without its '('; write \\) for the character");
+    if (r->weights.open == 0)
+        return refuse(r, "a ')' without its '('; write \\) for the character");
     buf_add_char(&r->out, ')');
     r->at++;
-    struct weight group = r->sums[r->open_groups--];
-    next_branch(&group);
-    group.is_needed = !group.has_empty_branch;
-    group.empties += group.elements == 0;
-    add_weight(r, group);
+    weights_close(&r->weights);
     r->may_repeat = true;
     return true;
 }
@@ -253,19 +209,13 @@ static bool rewrite_repeat(struct rewrite *r)
     if (*r->at == '{') {
         if (!rewrite_counts(r)) return false;
     } else {
-        if (*r->at != '+') make_optional(r);
-        if (*r->at == '?')
-            add_weight(r, (struct weight){ .choices = 1, .empties = 1 });
-        else
-            add_loop(r);
+        weights_repeat(&r->weights, *r->at == '+', *r->at == '?' ? 1 : WEIGHT_ENDLESS);
         buf_add_char(&r->out, *r->at++);
     }
     if (*r->at == '?') return refuse(r, "lazy repeats, as *?, are not supported");
     r->may_repeat = false;
     return true;
 }
-
-static long at_most(long value, long most) { return value < most ? value : most; }
 
 /* {2} {2,} {2,5} */
 static bool rewrite_counts(struct rewrite *r)
@@ -277,15 +227,7 @@ static bool rewrite_counts(struct rewrite *r)
     if (is_right && *at == ',' && *++at != '}') is_right = read_count(&at, &high);
     if (!is_right || *at != '}') return refuse(r, "write a count as {2}, {2,} or {2,5}, or \\{");
     if (low > high || high > REPEAT_MAX) return refuse(r, "counts go from low to high, up to 1000");
-    bool is_endless = at[-1] == ',';
-    long copies = is_endless ? low : high, more = copies > 0 ? copies - 1 : 0;
-    struct weight one = r->last;
-    if (low == 0) make_optional(r);
-    if (is_endless) add_loop(r);
-    if (!is_endless) add_weight(r, (struct weight){ .choices = high - low, .empties = high - low });
-    add_weight(r, (struct weight){ .elements = one.elements * more,
-                                   .choices = one.choices * more,
-                                   .empties = one.empties * more });
+    weights_repeat(&r->weights, low, at[-1] == ',' ? WEIGHT_ENDLESS : high);
     r->at = at + 1;
     buf_add(&r->out, start, (size_t)(r->at - start));
     return true;
@@ -300,52 +242,6 @@ static bool read_count(const char **at, long *count)
     return true;
 }
 
-/* A repeat without end of `last`. */
-static void add_loop(struct rewrite *r)
-{
-    r->spins = r->spins || !r->last.is_needed;
-    add_weight(r, (struct weight){ .choices = 1, .empties = 1 });
-}
-
-static void add_element(struct rewrite *r, bool is_set)
-{
-    add_weight(r, (struct weight){ .elements = 1, .choices = is_set, .is_needed = true });
-}
-
-/* Kept within bounds, so that counts of counts do not overflow. */
-static void add_weight(struct rewrite *r, struct weight more)
-{
-    struct weight *sum = &r->sums[r->open_groups];
-    more.elements = at_most(more.elements, SIZE_MOST + 1);
-    more.choices = at_most(more.choices, SIZE_MOST + 1);
-    more.empties = at_most(more.empties, SIZE_MOST + 1);
-    sum->elements = at_most(sum->elements + more.elements, SIZE_MOST + 1);
-    sum->choices = at_most(sum->choices + more.choices, SIZE_MOST + 1);
-    sum->empties = at_most(sum->empties + more.empties, SIZE_MOST + 1);
-    r->was_needed = sum->is_needed;
-    sum->is_needed = sum->is_needed || more.is_needed;
-    r->last = more;
-}
-
-/* What was added last. */
-static void make_optional(struct rewrite *r) { r->sums[r->open_groups].is_needed = r->was_needed; }
-
-static long most_empties(const struct rewrite *r)
-{
-    return r->spins ? SPIN_MOST : r->has_anchor ? ANCHOR_MOST : EMPTY_MOST;
-}
-
-/* A state takes some 100 bytes for each element; finding one among many takes time, too. */
-static size_t longest_text(const struct rewrite *r)
-{
-    const struct weight *whole = &r->sums[0];
-    if (whole->choices <= CHOICES_FREE) {
-        return r->has_start && r->starts_loosely ? TEXT_MOST : SIZE_MAX;
-    }
-    size_t by_memory = STATES_MOST / (size_t)(whole->elements + 1);
-    return by_memory < TEXT_MOST ? by_memory : TEXT_MOST;
-}
-
 static bool rewrite_escape(struct rewrite *r)
 {
     struct atom atom;
@@ -356,7 +252,7 @@ static bool rewrite_escape(struct rewrite *r)
         bool is_special = strchr(".[]{}()*+?^$|\\", atom.bytes[0]) != NULL;
         buf_addf(&r->out, "%s%s", is_special ? "\\" : "", atom.bytes);
     }
-    add_element(r, atom.set != NULL);
+    weights_element(&r->weights, atom.set != NULL);
     r->may_repeat = true;
     return true;
 }
@@ -371,7 +267,7 @@ static bool rewrite_bracket(struct rewrite *r)
     }
     if (!*r->at) return refuse(r, "a '[' is never closed");
     buf_add_char(&r->out, *r->at++);
-    add_element(r, true);
+    weights_element(&r->weights, true);
     r->may_repeat = true;
     return true;
 }
